@@ -1,0 +1,1 @@
+"""Every test of Graft, one package: folders mirror the members, names are sentences."""

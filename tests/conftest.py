@@ -1,0 +1,52 @@
+"""What every test gets: an offline, repeatable process, and limits that follow from its markers.
+
+A test without a marker is a unit test: two seconds, no socket. `loopback` opens 127.0.0.1 to a fast test; `slow`,
+`e2e` and `bench` open it too and get minutes. Nothing reaches further than this machine.
+"""
+
+import os
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+__all__: list[str] = []
+
+LOOPBACK = ["127.0.0.1", "::1", "localhost", "0.0.0.0"]
+"""Hosts a marked test may connect to."""
+
+TIMEOUT_S = {"e2e": 900, "slow": 600, "bench": 600, "loopback": 20}
+"""Seconds by marker, the first that applies; a test's own `timeout` marker wins. Others: pytest's ini, 2 s."""
+
+# Before any ML library is imported: models come from the disk or are made on the spot, and two test threads on a
+# small machine are faster than sixteen.
+os.environ["HF_HUB_OFFLINE"] = "1"
+os.environ["TRANSFORMERS_OFFLINE"] = "1"
+os.environ["TOKENIZERS_PARALLELISM"] = "false"
+os.environ.setdefault("OMP_NUM_THREADS", "2")
+
+# Property tests find the same cases on every machine; a found fault becomes an @example or a test of its own.
+settings.register_profile(
+    "graft",
+    deadline=None,
+    derandomize=True,
+    database=None,
+    suppress_health_check=[HealthCheck.too_slow],
+)
+settings.load_profile("graft")
+
+
+def pytest_configure() -> None:
+    """Forget what the developer's shell says to Graft: tests pass their settings themselves."""
+    for name in [name for name in os.environ if name.startswith("GRAFT_") and not name.startswith("GRAFT_TEST_")]:
+        del os.environ[name]
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Turn the markers into a time limit and the hosts that may be reached."""
+    for item in items:
+        kinds = [kind for kind in TIMEOUT_S if item.get_closest_marker(kind)]
+        if not kinds:
+            continue
+        item.add_marker(pytest.mark.allow_hosts(LOOPBACK))
+        if item.get_closest_marker("timeout") is None:
+            item.add_marker(pytest.mark.timeout(TIMEOUT_S[kinds[0]]))
