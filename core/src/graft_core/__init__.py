@@ -1,0 +1,1 @@
+"""What Graft's deployables share: the API, contracts, tasks, storage and telemetry."""

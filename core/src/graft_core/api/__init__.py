@@ -1,0 +1,1 @@
+"""The Kubernetes API of Graft as pydantic models, and the CRDs made from them."""

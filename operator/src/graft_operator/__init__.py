@@ -1,0 +1,1 @@
+"""The reconcilers of Graft and the local shell that runs them on one machine."""

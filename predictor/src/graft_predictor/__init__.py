@@ -1,0 +1,1 @@
+"""A KServe model server with an OpenAI-compatible endpoint for fine-tuned models."""

@@ -1,0 +1,1 @@
+"""Checks a dataset, fine-tunes an adapter, evaluates it and publishes it."""
