@@ -65,6 +65,8 @@ main() {
     return
   fi
   uv=$(find_uv)
+  # Behind a proxy with its own certificate, what pip was told to trust is what uv needs too.
+  if [ -z "${SSL_CERT_FILE:-}" ] && [ -f "${PIP_CERT:-}" ]; then export SSL_CERT_FILE=$PIP_CERT; fi
   # An environment that is half done is not mistaken for a whole one.
   rm -f "$STAMP"
   if ! .venv/bin/python -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' >/dev/null 2>&1; then
