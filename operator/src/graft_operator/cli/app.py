@@ -1,0 +1,100 @@
+"""The command group: commands are imported when they are called, so that `graft --help` and shell completion stay quick."""
+
+import importlib
+import os
+import sys
+from typing import NamedTuple, NoReturn
+
+import click
+
+from graft_core.errors import GraftError
+
+__all__ = ["COMMANDS", "Lazy", "LazyGroup", "graft", "main"]
+
+
+class Lazy(NamedTuple):
+    """Where a command lives, and its line in the group's help."""
+
+    module: str
+    attribute: str
+    short_help: str
+
+
+COMMANDS = {
+    "up": Lazy("graft_operator.cli.commands.up", "up", "Run the reconcilers, the jobs, the predictors and the gateway on this machine."),
+    "down": Lazy("graft_operator.cli.commands.up", "down", "Stop a `graft up`."),
+    "demo": Lazy("graft_operator.cli.commands.demo", "demo", "Watch the whole story: train, prove, release, refuse, roll back."),
+    "apply": Lazy("graft_operator.cli.commands.apply", "apply", "Create or change objects from files."),
+    "validate": Lazy("graft_operator.cli.commands.apply", "validate", "Check files without a running `graft up`."),
+    "get": Lazy("graft_operator.cli.commands.get", "get", "List objects."),
+    "describe": Lazy("graft_operator.cli.commands.describe", "describe", "Show one object with its conditions and events."),
+    "wait": Lazy("graft_operator.cli.commands.wait", "wait", "Wait for a condition."),
+    "logs": Lazy("graft_operator.cli.commands.logs", "logs", "Print the log of a job's child or of a release's predictor."),
+    "delete": Lazy("graft_operator.cli.commands.delete", "delete", "Delete objects."),
+    "suspend": Lazy("graft_operator.cli.commands.lifecycle", "suspend", "Stop a job (it saves first) or hold a release's weights."),
+    "resume": Lazy("graft_operator.cli.commands.lifecycle", "resume", "Go on with what was suspended."),
+    "promote": Lazy("graft_operator.cli.commands.lifecycle", "promote", "Let a paused rollout go on."),
+    "abort": Lazy("graft_operator.cli.commands.lifecycle", "abort", "Take the candidate of a release back now."),
+    "rollback": Lazy("graft_operator.cli.commands.lifecycle", "rollback", "Go back to an earlier revision of a release."),
+    "completion": Lazy("graft_operator.cli.commands.completion", "completion", "Print the shell completion script."),
+    "version": Lazy("graft_operator.cli.commands.completion", "version", "Print the versions of the command and of the running `graft up`."),
+}
+"""Every command, in the order the help shows them."""
+
+
+class LazyGroup(click.Group):
+    """A click group whose commands are imported on first use."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Names in the order of `COMMANDS`."""
+        del ctx
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import the command, or return None where there is none of that name."""
+        del ctx
+        entry = COMMANDS.get(cmd_name)
+        if entry is None:
+            return None
+        command = getattr(importlib.import_module(entry.module), entry.attribute)
+        if not isinstance(command, click.Command):
+            raise TypeError(f"{entry.module}.{entry.attribute} is not a command")
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the list of commands from the table, without importing any."""
+        del ctx
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, entry.short_help) for name, entry in COMMANDS.items()])
+
+
+EPILOG = """\b
+Examples:
+  graft demo                                   the whole story in one go
+  graft up -f examples/01-classify-messages    run on this machine
+  graft apply -f job.yaml                      hand in work
+  graft get ftj,mr -w                          watch it
+  graft wait ftj/my-texts --for=condition=Complete --timeout=10m
+"""
+
+
+@click.group(cls=LazyGroup, epilog=EPILOG, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+def graft() -> None:
+    """Graft: fine-tuned language models, trained, proven, released and watched.
+
+    Objects live in a state folder (--state, GRAFT_STATE, default ./.graft) that `graft up` serves.
+    """
+
+
+def main() -> NoReturn:
+    """Run the command; a Graft error becomes one line on stderr and exit code 1."""
+    try:
+        graft.main(prog_name=os.path.basename(sys.argv[0]) or "graft")
+    except GraftError as error:
+        click.echo(f"error: {error}", err=True)
+        sys.exit(1)
+    except BrokenPipeError:
+        # The reader went away (`graft get | head`): nothing is left to say to it, and Python must not try again at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
+    sys.exit(0)

@@ -1,0 +1,39 @@
+"""`graft completion` and `graft version`."""
+
+from importlib.metadata import version as version_of
+
+import click
+from click.shell_completion import get_completion_class
+
+from graft_core.errors import GraftError, InvalidInput
+from graft_operator.cli.session import Session, connected
+
+__all__ = ["completion", "version"]
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  eval "$(graft completion bash)"
+  graft completion zsh > ~/.zfunc/_graft
+  graft completion fish > ~/.config/fish/completions/graft.fish"""
+)
+@click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
+@click.pass_context
+def completion(ctx: click.Context, shell: str) -> None:
+    """Print the completion script for a shell."""
+    found = get_completion_class(shell)
+    if found is None:
+        raise InvalidInput(f"no completion for {shell!r}; expected bash, zsh or fish")
+    click.echo(found(ctx.find_root().command, {}, "graft", "_GRAFT_COMPLETE").source())
+
+
+@click.command()
+@connected
+def version(session: Session) -> None:
+    """Print the versions of the command and of the running `graft up`."""
+    click.echo(f"graft {version_of('graft-operator')}")
+    try:
+        click.echo(f"graft up {session.client.call('GET', '/version')['version']}")
+    except GraftError as error:
+        click.echo(f"graft up: {error}", err=True)
