@@ -1,0 +1,1 @@
+"""Specs into what children are given: requests, configs, names. Pure: the same input gives the same bytes."""
