@@ -51,7 +51,7 @@ class RemoveFinalizer:
 class CreateChild:
     """Make a child under this name; where it is there already and ours, that is success.
 
-    The shell renders its TrainRequest with `render_train_request(job, pinned=…)`.
+    The shell renders its TrainRequest with `render_train_request(job, pinned=…)` and holds it to `child_limits(job)`.
     """
 
     role: Role
@@ -106,7 +106,7 @@ class DeleteChild:
 class CreateArm:
     """Make an arm at weight 0; where it is there already, that is success.
 
-    With a target the shell renders and keeps its config (`render_predictor_config(release, target)`); without one it takes the config that
+    With a target the shell renders and keeps its config (`render_arm(release, …)`); without one it takes the config that
     it kept for that revision.
     """
 
