@@ -3,6 +3,7 @@
 import importlib
 import os
 import sys
+from pathlib import Path
 from typing import NamedTuple, NoReturn
 
 import click
@@ -21,23 +22,41 @@ class Lazy(NamedTuple):
 
 
 COMMANDS = {
-    "up": Lazy("graft_operator.cli.commands.up", "up", "Run the reconcilers, the jobs, the predictors and the gateway on this machine."),
+    "up": Lazy(
+        "graft_operator.cli.commands.up",
+        "up",
+        "Run the reconcilers, the jobs, the predictors and the gateway on this machine.",
+    ),
     "down": Lazy("graft_operator.cli.commands.up", "down", "Stop a `graft up`."),
-    "demo": Lazy("graft_operator.cli.commands.demo", "demo", "Watch the whole story: train, prove, release, refuse, roll back."),
+    "demo": Lazy(
+        "graft_operator.cli.commands.demo", "demo", "Watch the whole story: train, prove, release, refuse, roll back."
+    ),
     "apply": Lazy("graft_operator.cli.commands.apply", "apply", "Create or change objects from files."),
     "validate": Lazy("graft_operator.cli.commands.apply", "validate", "Check files without a running `graft up`."),
     "get": Lazy("graft_operator.cli.commands.get", "get", "List objects."),
-    "describe": Lazy("graft_operator.cli.commands.describe", "describe", "Show one object with its conditions and events."),
+    "describe": Lazy(
+        "graft_operator.cli.commands.describe", "describe", "Show one object with its conditions and events."
+    ),
     "wait": Lazy("graft_operator.cli.commands.wait", "wait", "Wait for a condition."),
-    "logs": Lazy("graft_operator.cli.commands.logs", "logs", "Print the log of a job's child or of a release's predictor."),
+    "logs": Lazy(
+        "graft_operator.cli.commands.logs", "logs", "Print the log of a job's child or of a release's predictor."
+    ),
     "delete": Lazy("graft_operator.cli.commands.delete", "delete", "Delete objects."),
-    "suspend": Lazy("graft_operator.cli.commands.lifecycle", "suspend", "Stop a job (it saves first) or hold a release's weights."),
+    "suspend": Lazy(
+        "graft_operator.cli.commands.lifecycle", "suspend", "Stop a job (it saves first) or hold a release's weights."
+    ),
     "resume": Lazy("graft_operator.cli.commands.lifecycle", "resume", "Go on with what was suspended."),
     "promote": Lazy("graft_operator.cli.commands.lifecycle", "promote", "Let a paused rollout go on."),
     "abort": Lazy("graft_operator.cli.commands.lifecycle", "abort", "Take the candidate of a release back now."),
-    "rollback": Lazy("graft_operator.cli.commands.lifecycle", "rollback", "Go back to an earlier revision of a release."),
+    "rollback": Lazy(
+        "graft_operator.cli.commands.lifecycle", "rollback", "Go back to an earlier revision of a release."
+    ),
     "completion": Lazy("graft_operator.cli.commands.completion", "completion", "Print the shell completion script."),
-    "version": Lazy("graft_operator.cli.commands.completion", "version", "Print the versions of the command and of the running `graft up`."),
+    "version": Lazy(
+        "graft_operator.cli.commands.completion",
+        "version",
+        "Print the versions of the command and of the running `graft up`.",
+    ),
 }
 """Every command, in the order the help shows them."""
 
@@ -78,7 +97,9 @@ Examples:
 """
 
 
-@click.group(cls=LazyGroup, epilog=EPILOG, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.group(
+    cls=LazyGroup, epilog=EPILOG, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110}
+)
 def graft() -> None:
     """Graft: fine-tuned language models, trained, proven, released and watched.
 
@@ -89,7 +110,7 @@ def graft() -> None:
 def main() -> NoReturn:
     """Run the command; a Graft error becomes one line on stderr and exit code 1."""
     try:
-        graft.main(prog_name=os.path.basename(sys.argv[0]) or "graft")
+        graft.main(prog_name=Path(sys.argv[0]).name or "graft")
     except GraftError as error:
         click.echo(f"error: {error}", err=True)
         sys.exit(1)

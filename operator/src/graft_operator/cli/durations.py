@@ -11,11 +11,7 @@ _PART = re.compile(r"(\d+(?:\.\d+)?)(ms|h|m|s)")
 
 
 def parse_duration_s(text: str) -> float:
-    """Read a duration into seconds; a bare number is seconds.
-
-    Raises:
-        InvalidInput: The text is not a duration.
-    """
+    """Read a duration into seconds; a bare number is seconds, and what is not a duration is InvalidInput."""
     if re.fullmatch(r"\d+(\.\d+)?", text):
         return float(text)
     if not text or _PART.sub("", text):
@@ -26,15 +22,15 @@ def parse_duration_s(text: str) -> float:
 def to_age(seconds: float) -> str:
     """Write an age in at most two units, coarser the older it is."""
     whole = max(0, int(seconds))
-    if whole < 120:  # noqa: PLR2004  # kubectl shows seconds up to two minutes
+    if whole < 120:  # kubectl shows seconds up to two minutes
         return f"{whole}s"
     minutes, hours, days = whole // 60, whole // 3600, whole // 86400
-    if minutes < 10:  # noqa: PLR2004
+    if minutes < 10:
         return f"{minutes}m{whole % 60}s" if whole % 60 else f"{minutes}m"
-    if hours < 3:  # noqa: PLR2004
+    if hours < 3:
         return f"{minutes}m"
-    if hours < 8:  # noqa: PLR2004
+    if hours < 8:
         return f"{hours}h{minutes % 60}m" if minutes % 60 else f"{hours}h"
-    if days < 2:  # noqa: PLR2004
+    if days < 2:
         return f"{hours}h"
-    return f"{days}d{hours % 24}h" if days < 8 and hours % 24 else f"{days}d"  # noqa: PLR2004
+    return f"{days}d{hours % 24}h" if days < 8 and hours % 24 else f"{days}d"

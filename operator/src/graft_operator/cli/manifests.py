@@ -44,20 +44,24 @@ class _StrictLoader(yaml.CSafeLoader if hasattr(yaml, "CSafeLoader") else yaml.S
     """YAML without duplicate keys; the time stamps and octal traps of YAML 1.1 stay strings."""
 
 
-def _construct_mapping(loader: Any, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-    mapping: dict[Any, Any] = {}
+def _construct_mapping(loader: yaml.SafeLoader, node: yaml.MappingNode) -> dict[str, Any]:
+    mapping: dict[str, Any] = {}
     for key_node, value_node in node.value:
         key = loader.construct_object(key_node, deep=True)
         line = key_node.start_mark.line + 1
         if not isinstance(key, str):
-            raise yaml.constructor.ConstructorError(None, None, f"key {key!r} is not a string; quote it (line {line})", key_node.start_mark)
+            raise yaml.constructor.ConstructorError(
+                None, None, f"key {key!r} is not a string; quote it (line {line})", key_node.start_mark
+            )
         if key in mapping:
-            raise yaml.constructor.ConstructorError(None, None, f"key {key!r} appears twice (line {line})", key_node.start_mark)
-        mapping[key] = loader.construct_object(value_node, deep=deep)
+            raise yaml.constructor.ConstructorError(
+                None, None, f"key {key!r} appears twice (line {line})", key_node.start_mark
+            )
+        mapping[key] = loader.construct_object(value_node, deep=True)
     return mapping
 
 
-_StrictLoader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, lambda loader, node: _construct_mapping(loader, node, deep=True))
+_StrictLoader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _construct_mapping)
 _StrictLoader.add_constructor("tag:yaml.org,2002:timestamp", lambda loader, node: loader.construct_scalar(node))
 
 
@@ -117,7 +121,7 @@ def _documents_of(file: Path | None, faults: list[str]) -> Iterator[Document]:
     folder = Path.cwd() if file is None else file.resolve().parent
     try:
         text = sys.stdin.read(MAX_FILE_BYTES + 1) if file is None else _read_text(file)
-        loaded = list(yaml.load_all(text, Loader=_StrictLoader))  # noqa: S506  # _StrictLoader is a safe loader
+        loaded = list(yaml.load_all(text, Loader=_StrictLoader))  # _StrictLoader is a safe loader
     except (OSError, UnicodeDecodeError, InvalidInput, RecursionError) as error:
         faults.append(f"{origin}: cannot be read: {error}")
         return
@@ -129,16 +133,23 @@ def _documents_of(file: Path | None, faults: list[str]) -> Iterator[Document]:
             continue
         where = origin if len(loaded) == 1 else f"{origin}, document {index + 1}"
         if not isinstance(body, dict):
-            faults.append(f"{where}: is a {type(body).__name__}; expected an object with apiVersion, kind, metadata and spec")
+            faults.append(
+                f"{where}: is a {type(body).__name__}; expected an object with apiVersion, kind, metadata and spec"
+            )
             continue
         items = body.get("items") if body.get("kind") == "List" else None
         for one in items if isinstance(items, list) else [body]:
-            yield Document(where, _resolve_uris(one, folder))
+            if not isinstance(one, dict):
+                faults.append(f"{where}: an item of the List is a {type(one).__name__}; expected an object")
+                continue
+            yield Document(where, {key: _resolve_uris(value, folder, key) for key, value in one.items()})
 
 
 def _read_text(file: Path) -> str:
     if file.stat().st_size > MAX_FILE_BYTES:
-        raise InvalidInput(f"{file.stat().st_size} bytes is too large for a manifest; expected at most {MAX_FILE_BYTES}")
+        raise InvalidInput(
+            f"{file.stat().st_size} bytes is too large for a manifest; expected at most {MAX_FILE_BYTES}"
+        )
     return file.read_text(encoding="utf-8-sig")
 
 
@@ -156,7 +167,7 @@ def _absolute(text: str, folder: Path) -> str:
     return f"file://{joined}{'/' if rest.endswith('/') else ''}"
 
 
-def _resolve_uris(value: Any, folder: Path, key: str = "") -> Any:
+def _resolve_uris(value: object, folder: Path, key: str = "") -> object:
     if isinstance(value, str):
         return _absolute(value, folder) if key in URI_KEYS else value
     if isinstance(value, dict):

@@ -4,7 +4,6 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-import click
 import yaml
 
 __all__ = ["FORMATS", "to_text"]
@@ -17,7 +16,8 @@ class _Dumper(yaml.SafeDumper):
 
 
 _Dumper.add_representer(
-    str, lambda dumper, text: dumper.represent_scalar("tag:yaml.org,2002:str", text, style="|" if "\n" in text else None)
+    str,
+    lambda dumper, text: dumper.represent_scalar("tag:yaml.org,2002:str", text, style="|" if "\n" in text else None),
 )
 
 
@@ -34,12 +34,11 @@ def to_text(form: str, objects: Sequence[dict[str, Any]], *, single: bool) -> st
     """
     if form == "name":
         return "\n".join(f"{o['kind'].lower()}.graft.dev/{o['metadata']['name']}" for o in objects)
-    body: Any = objects[0] if single and len(objects) == 1 else {"apiVersion": "v1", "kind": "List", "metadata": {}, "items": list(objects)}
+    body: Any = (
+        objects[0]
+        if single and len(objects) == 1
+        else {"apiVersion": "v1", "kind": "List", "metadata": {}, "items": list(objects)}
+    )
     if form == "json":
         return json.dumps(body, indent=2, ensure_ascii=False)
     return yaml.dump(body, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=4096).rstrip("\n")
-
-
-def format_option() -> Any:
-    """Return the `-o` option."""
-    return click.option("-o", "--output", "form", type=click.Choice(FORMATS), default=None, help="Output format; default a table.")

@@ -38,11 +38,7 @@ class Target:
 
 
 def find_kind(word: str) -> Kind:
-    """Find the kind for one word.
-
-    Raises:
-        InvalidInput: There is none of that name.
-    """
+    """Find the kind for one word; InvalidInput where there is none of that name."""
     lower = word.lower().removesuffix(".graft.dev")
     for kind in KINDS:
         if lower in {kind.plural, kind.singular, kind.short}:
@@ -73,8 +69,10 @@ def parse_targets(args: tuple[str, ...]) -> tuple[Target, ...]:
     if args and all("/" in word for word in args):
         pairs = [word.split("/", 1) for word in args]
         return tuple(Target(find_kind(kind), _named(name, kind)) for kind, name in pairs)
-    if len(args) < 2 or any("/" in word for word in args):  # noqa: PLR2004  # a kind and at least one name
-        raise InvalidInput(f"cannot tell which object is meant by {' '.join(args)!r}; expected KIND NAME or KIND/NAME, e.g. ftj/my-job")
+    if len(args) < 2 or any("/" in word for word in args):  # a kind and at least one name
+        raise InvalidInput(
+            f"cannot tell which object is meant by {' '.join(args)!r}; expected KIND NAME or KIND/NAME, e.g. ftj/my-job"
+        )
     kind = find_kind(args[0])
     return tuple(Target(kind, _named(name, args[0])) for name in args[1:])
 

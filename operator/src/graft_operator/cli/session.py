@@ -21,7 +21,7 @@ class Session:
     client: Client
     namespace: str
 
-    def list(self, kind: Kind, *, all_namespaces: bool = False) -> dict[str, Any]:
+    def list_objects(self, kind: Kind, *, all_namespaces: bool = False) -> dict[str, Any]:
         """Return the List object with its resourceVersion."""
         return self.client.call("GET", self._path(kind, all_namespaces=all_namespaces))
 
@@ -55,7 +55,12 @@ class Session:
 
     def apply(self, documents: list[dict[str, Any]], *, dry_run: bool) -> list[dict[str, Any]]:
         """Create or change all documents, or none where one is refused."""
-        answer = self.client.call("POST", "/apply", body={"namespace": self.namespace, "items": documents}, query={"dryRun": "true"} if dry_run else {})
+        answer = self.client.call(
+            "POST",
+            "/apply",
+            body={"namespace": self.namespace, "items": documents},
+            query={"dryRun": "true"} if dry_run else {},
+        )
         items: list[dict[str, Any]] = answer["items"]
         return items
 
@@ -68,10 +73,15 @@ def connected(command: Callable[..., None]) -> Callable[..., None]:
     """Give a command `--state` and `-n`, and hand it a `Session` as its first argument."""
 
     @click.option(
-        "--state", envvar="GRAFT_STATE", default=".graft", show_default=True, type=click.Path(file_okay=False), help="State folder of `graft up`."
+        "--state",
+        envvar="GRAFT_STATE",
+        default=".graft",
+        show_default=True,
+        type=click.Path(file_okay=False),
+        help="State folder of `graft up`.",
     )
     @click.option("-n", "--namespace", default="default", show_default=True, help="Namespace of the objects.")
-    def run(state: str, namespace: str, **options: Any) -> None:
+    def run(state: str, namespace: str, **options: object) -> None:
         command(Session(Client(state), namespace), **options)
 
     return update_wrapper(run, command)

@@ -34,11 +34,16 @@ class Table:
         """Align rows with each other and with all lines before them."""
         listed = [list(row) for row in rows]
         for row in listed:
-            self._widths = [max(len(cell), width) for cell, width in zip(row, self._widths or [0] * len(row), strict=True)]
-        return ["   ".join(cell.ljust(width) for cell, width in zip(row, self._widths, strict=True)).rstrip() for row in listed]
+            self._widths = [
+                max(len(cell), width) for cell, width in zip(row, self._widths or [0] * len(row), strict=True)
+            ]
+        return [
+            "   ".join(cell.ljust(width) for cell, width in zip(row, self._widths, strict=True)).rstrip()
+            for row in listed
+        ]
 
 
-def look_up(obj: Any, json_path: str) -> Any:
+def look_up(obj: object, json_path: str) -> object:
     """Follow a simple JSONPath (`.a.b`, `.a[0].b`); None where there is nothing.
 
     Args:

@@ -9,7 +9,15 @@ from graft_operator.cli.session import Session, connected
 
 __all__ = ["apply", "validate"]
 
-_FILES = click.option("-f", "--filename", "paths", multiple=True, required=True, metavar="PATH", help="File, folder or - (stdin); may be repeated.")
+_FILES = click.option(
+    "-f",
+    "--filename",
+    "paths",
+    multiple=True,
+    required=True,
+    metavar="PATH",
+    help="File, folder or - (stdin); may be repeated.",
+)
 
 
 @click.command(
@@ -43,7 +51,7 @@ Examples:
 @_FILES
 def validate(paths: tuple[str, ...]) -> None:
     """Check files against the API (schema and CEL rules) without a running `graft up`. Lists every fault; exit code 1 if there is one."""
-    from graft_core.api.validation import validate_object  # noqa: PLC0415  # compiling the schema is only paid for here
+    from graft_core.api.validation import validate_object  # compiling the schema is only paid for here
 
     documents = read_documents(paths)
     faults = [f"{d.origin}: {d.label}: {fault}" for d in documents for fault in validate_object(d.body)]

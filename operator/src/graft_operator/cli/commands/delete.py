@@ -25,14 +25,22 @@ Examples:
 @click.option("--timeout", default="60s", show_default=True, metavar="DURATION", help="How long to wait for each.")
 @click.option("--ignore-not-found", is_flag=True, help="No error for objects that are not there.")
 @connected
-def delete(session: Session, *, what: tuple[str, ...], paths: tuple[str, ...], do_wait: bool, timeout: str, ignore_not_found: bool) -> None:
+def delete(
+    session: Session,
+    *,
+    what: tuple[str, ...],
+    paths: tuple[str, ...],
+    do_wait: bool,
+    timeout: str,
+    ignore_not_found: bool,
+) -> None:
     """Delete objects. A release's traffic ends first; a job's children are stopped; published adapters stay in the store."""
     if bool(what) == bool(paths):
         raise InvalidInput("nothing to delete was named, or both names and -f; expected KIND/NAME or -f PATH")
     timeout_s = parse_duration_s(timeout)
     targets = parse_targets(what) if what else _targets_of(paths)
     for target in targets:
-        there = any(o["metadata"]["name"] == target.name for o in session.list(target.kind)["items"])
+        there = any(o["metadata"]["name"] == target.name for o in session.list_objects(target.kind)["items"])
         if not there:
             if not ignore_not_found:
                 raise InvalidInput(f"{target.label} not found")
@@ -44,4 +52,7 @@ def delete(session: Session, *, what: tuple[str, ...], paths: tuple[str, ...], d
 
 
 def _targets_of(paths: tuple[str, ...]) -> tuple[Target, ...]:
-    return tuple(Target(find_kind(str(d.body.get("kind"))), str(d.body.get("metadata", {}).get("name"))) for d in read_documents(paths))
+    return tuple(
+        Target(find_kind(str(d.body.get("kind"))), str(d.body.get("metadata", {}).get("name")))
+        for d in read_documents(paths)
+    )

@@ -1,5 +1,7 @@
 """`graft describe`: one object for a person, with what it waits for and what happened to it."""
 
+from collections.abc import Sequence
+from datetime import datetime
 from typing import Any
 
 import click
@@ -41,21 +43,35 @@ def _lines(obj: dict[str, Any], events: list[dict[str, Any]]) -> list[str]:
         f"Age:        {to_age((now - from_rfc3339(meta['creationTimestamp'])).total_seconds())}",
         f"Phase:      {status.pop('phase', '-')}",
         "",
-        *_table("Conditions:", [_condition(c, now) for c in conditions], ("TYPE", "STATUS", "REASON", "AGE", "MESSAGE")),
+        *_table(
+            "Conditions:", [_condition(c, now) for c in conditions], ("TYPE", "STATUS", "REASON", "AGE", "MESSAGE")
+        ),
     ]
     for title, body in (("Status:", status), ("Spec:", obj["spec"])):
         lines += ["", title, *("  " + line for line in to_text("yaml", [body], single=True).splitlines())]
-    rows = [(e["type"], e["reason"], to_age((now - from_rfc3339(e["lastTimestamp"])).total_seconds()), str(e.get("count", 1)), e["message"]) for e in events]
+    rows = [
+        (
+            e["type"],
+            e["reason"],
+            to_age((now - from_rfc3339(e["lastTimestamp"])).total_seconds()),
+            str(e.get("count", 1)),
+            e["message"],
+        )
+        for e in events
+    ]
     return [*lines, "", *_table("Events:", rows, ("TYPE", "REASON", "AGE", "COUNT", "MESSAGE"))]
 
 
-def _condition(condition: dict[str, Any], now: Any) -> tuple[str, ...]:
+def _condition(condition: dict[str, Any], now: datetime) -> tuple[str, ...]:
     age = to_age((now - from_rfc3339(condition["lastTransitionTime"])).total_seconds())
     return condition["type"], condition["status"], condition["reason"], age, condition.get("message", "")
 
 
-def _table(title: str, rows: list[tuple[str, ...]], header: tuple[str, ...]) -> list[str]:
+def _table(title: str, rows: Sequence[tuple[str, ...]], header: tuple[str, ...]) -> list[str]:
     if not rows:
         return [f"{title} <none>"]
     widths = [max(len(row[i]) for row in [header, *rows]) for i in range(len(header))]
-    return [title, *("  " + "  ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)).rstrip() for row in [header, *rows])]
+    return [
+        title,
+        *("  " + "  ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)).rstrip() for row in [header, *rows]),
+    ]

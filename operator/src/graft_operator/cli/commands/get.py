@@ -8,7 +8,7 @@ import click
 
 from graft_core.clock import SystemClock
 from graft_core.errors import GraftError, InvalidInput
-from graft_operator.cli.output import format_option, to_text
+from graft_operator.cli.output import FORMATS, to_text
 from graft_operator.cli.resources import Kind, Target, find_kind, parse_kinds
 from graft_operator.cli.session import Session, connected
 from graft_operator.cli.tables import Table
@@ -24,18 +24,24 @@ Examples:
   graft get mr -w                  watch until Ctrl-C"""
 )
 @click.argument("what", nargs=-1, required=True, metavar="KIND[/NAME] [NAME...]")
-@format_option()
+@click.option(
+    "-o", "--output", "form", type=click.Choice(FORMATS), default=None, help="Output format; default a table."
+)
 @click.option("-w", "--watch", is_flag=True, help="Go on printing changes until interrupted.")
 @click.option("-A", "--all-namespaces", is_flag=True, help="Objects of every namespace.")
 @click.option("--no-headers", is_flag=True, help="Leave the titles out.")
 @connected
-def get(session: Session, *, what: tuple[str, ...], form: str | None, watch: bool, all_namespaces: bool, no_headers: bool) -> None:
+def get(
+    session: Session, *, what: tuple[str, ...], form: str | None, watch: bool, all_namespaces: bool, no_headers: bool
+) -> None:
     """List objects: finetunejobs (ftj), modelreleases (mr), a comma list, or all."""
     kinds, names = _read_arguments(what)
-    lists = {kind: session.list(kind, all_namespaces=all_namespaces) for kind in kinds}
+    lists = {kind: session.list_objects(kind, all_namespaces=all_namespaces) for kind in kinds}
     found = {kind: _pick(body["items"], kind, names) for kind, body in lists.items()}
     if form in {"json", "yaml", "name"}:
-        click.echo(to_text(form, [o for objects in found.values() for o in objects], single=bool(names) and len(names) == 1))
+        click.echo(
+            to_text(form, [o for objects in found.values() for o in objects], single=bool(names) and len(names) == 1)
+        )
     else:
         _print_tables(found, wide=form == "wide", with_namespace=all_namespaces, headers=not no_headers)
     if watch:
@@ -60,7 +66,9 @@ def _pick(items: list[dict[str, Any]], kind: Kind, names: dict[Kind, set[str]]) 
     if wanted is None:
         return items
     for name in sorted(wanted - {o["metadata"]["name"] for o in items}):
-        raise InvalidInput(f"{kind.plural}.graft.dev {name!r} not found; `graft get {kind.short}` lists those there are")
+        raise InvalidInput(
+            f"{kind.plural}.graft.dev {name!r} not found; `graft get {kind.short}` lists those there are"
+        )
     return [o for o in items if o["metadata"]["name"] in wanted]
 
 
@@ -75,7 +83,14 @@ def _print_tables(found: dict[Kind, list[dict[str, Any]]], *, wide: bool, with_n
     click.echo("\n\n".join(blocks) if blocks else "No resources found.", err=not blocks)
 
 
-def _follow(session: Session, lists: dict[Kind, dict[str, Any]], names: dict[Kind, set[str]], *, form: str | None, all_namespaces: bool) -> None:
+def _follow(
+    session: Session,
+    lists: dict[Kind, dict[str, Any]],
+    names: dict[Kind, set[str]],
+    *,
+    form: str | None,
+    all_namespaces: bool,
+) -> None:
     changes: queue.SimpleQueue[tuple[Kind, dict[str, Any]] | GraftError | None] = queue.SimpleQueue()
 
     def pump(kind: Kind, resource_version: str) -> None:

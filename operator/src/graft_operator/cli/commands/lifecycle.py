@@ -20,11 +20,7 @@ Change = Callable[[dict[str, Any]], str]
 
 
 def change(session: Session, target: Target, edit: Change) -> None:
-    """Read, edit and write one object, again where it changed in between.
-
-    Raises:
-        Conflict: It changed each time.
-    """
+    """Read, edit and write one object, again where it changed in between; Conflict where it changed each time."""
     for _ in range(MAX_TRIES):
         obj = session.get(target)
         told = edit(obj)
@@ -95,7 +91,13 @@ Examples:
   graft rollback mr/my-release --to 7c1d22e0aa"""
 )
 @click.argument("what", nargs=-1, required=True, metavar="[mr/]NAME")
-@click.option("--to", "revision", default=None, metavar="REVISION", help="Revision of status.history; default the one promoted before.")
+@click.option(
+    "--to",
+    "revision",
+    default=None,
+    metavar="REVISION",
+    help="Revision of status.history; default the one promoted before.",
+)
 @connected
 def rollback(session: Session, *, what: tuple[str, ...], revision: str | None) -> None:
     """Go back to an earlier revision without steps; it only has to be ready. A release that is applied anew leaves it again."""
@@ -120,7 +122,9 @@ def _promote(obj: dict[str, Any]) -> str:
     if candidate is None:
         raise InvalidInput("there is no candidate to promote; `graft get mr` shows what runs")
     if not obj["spec"].get("paused"):
-        raise InvalidInput(f"the rollout of {candidate['revision']} is not paused; it moves by itself when its analysis passes")
+        raise InvalidInput(
+            f"the rollout of {candidate['revision']} is not paused; it moves by itself when its analysis passes"
+        )
     obj["spec"]["paused"] = False
     return f"resumed: {candidate['revision']} goes on from step {candidate.get('step', 0)}"
 
@@ -142,7 +146,9 @@ def _roll_back(obj: dict[str, Any], revision: str | None) -> str:
     if wanted is None:
         raise InvalidInput("no earlier revision was promoted, so there is none to go back to")
     if wanted not in promoted:
-        raise InvalidInput(f"revision {wanted!r} was never promoted; expected one of {', '.join(dict.fromkeys(promoted)) or 'none yet'}")
+        raise InvalidInput(
+            f"revision {wanted!r} was never promoted; expected one of {', '.join(dict.fromkeys(promoted)) or 'none yet'}"
+        )
     if wanted == stable:
         raise InvalidInput(f"revision {wanted!r} is the one that runs")
     obj["spec"]["rollbackTo"] = wanted

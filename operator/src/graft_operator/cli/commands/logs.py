@@ -20,7 +20,9 @@ Examples:
 )
 @click.argument("what", nargs=-1, required=True, metavar="KIND/NAME | KIND NAME")
 @click.option("-f", "--follow", is_flag=True, help="Go on until the child ends or Ctrl-C.")
-@click.option("--role", type=click.Choice(["check", "train"]), default=None, help="Which child of a job; default the newest.")
+@click.option(
+    "--role", type=click.Choice(["check", "train"]), default=None, help="Which child of a job; default the newest."
+)
 @click.option("--revision", default=None, help="Which revision of a release; default the newest.")
 @connected
 def logs(session: Session, *, what: tuple[str, ...], follow: bool, role: str | None, revision: str | None) -> None:

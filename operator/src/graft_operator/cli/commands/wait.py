@@ -22,8 +22,12 @@ Examples:
   graft wait ftj/my-job --for=delete"""
 )
 @click.argument("what", nargs=-1, required=True, metavar="KIND/NAME | KIND NAME")
-@click.option("--for", "goal", required=True, metavar="GOAL", help="condition=TYPE[=STATUS], jsonpath={.path}=VALUE, or delete.")
-@click.option("--timeout", default="30s", show_default=True, metavar="DURATION", help="How long for each object; 0 looks once.")
+@click.option(
+    "--for", "goal", required=True, metavar="GOAL", help="condition=TYPE[=STATUS], jsonpath={.path}=VALUE, or delete."
+)
+@click.option(
+    "--timeout", default="30s", show_default=True, metavar="DURATION", help="How long for each object; 0 looks once."
+)
 @connected
 def wait(session: Session, *, what: tuple[str, ...], goal: str, timeout: str) -> None:
     """Wait for objects. Exit code 1 when the time is over first, or when a job failed that was waited for to complete."""
@@ -37,9 +41,13 @@ def wait(session: Session, *, what: tuple[str, ...], goal: str, timeout: str) ->
 def check_goal(goal: str) -> None:
     """Refuse a goal that can never be met because it is not one."""
     kind, _, rest = goal.partition("=")
-    good = (goal == "delete") or (kind == "condition" and rest) or (kind == "jsonpath" and "=" in rest.partition("}")[2])
+    good = (
+        (goal == "delete") or (kind == "condition" and rest) or (kind == "jsonpath" and "=" in rest.partition("}")[2])
+    )
     if not good:
-        raise InvalidInput(f"--for={goal!r} is not understood; expected condition=TYPE[=STATUS], jsonpath={{.path}}=VALUE or delete")
+        raise InvalidInput(
+            f"--for={goal!r} is not understood; expected condition=TYPE[=STATUS], jsonpath={{.path}}=VALUE or delete"
+        )
 
 
 def is_met(goal: str, obj: dict[str, Any]) -> bool:
@@ -48,7 +56,9 @@ def is_met(goal: str, obj: dict[str, Any]) -> bool:
     if kind == "condition":
         name, _, status = rest.partition("=")
         conditions = obj.get("status", {}).get("conditions", [])
-        return any(c["type"].lower() == name.lower() and c["status"].lower() == (status or "true").lower() for c in conditions)
+        return any(
+            c["type"].lower() == name.lower() and c["status"].lower() == (status or "true").lower() for c in conditions
+        )
     if kind == "jsonpath":
         path, _, wanted = rest.partition("}")
         found = look_up(obj, path)
@@ -57,13 +67,8 @@ def is_met(goal: str, obj: dict[str, Any]) -> bool:
 
 
 def wait_for(session: Session, target: Target, goal: str, timeout_s: float) -> None:
-    """Block until the goal is met.
-
-    Raises:
-        GraftError: The time is over, the goal can no longer be met, or `graft up` went away.
-        InvalidInput: There is no such object.
-    """
-    listed = session.list(target.kind)
+    """Block until the goal is met; a GraftError says that the time is over, that it can't be met any more, or that `graft up` went away."""
+    listed = session.list_objects(target.kind)
     obj = next((o for o in listed["items"] if o["metadata"]["name"] == target.name), None)
     if obj is None and goal == "delete":
         return
@@ -107,7 +112,10 @@ def _is_settled(goal: str, obj: dict[str, Any], target: Target) -> bool:
         return True
     # Waiting on for something that can't come any more helps nobody: kubectl would sit there until the time-out.
     if goal.lower() == "condition=complete":
-        failed = next((c for c in obj.get("status", {}).get("conditions", []) if c["type"] == "Failed" and c["status"] == "True"), None)
+        failed = next(
+            (c for c in obj.get("status", {}).get("conditions", []) if c["type"] == "Failed" and c["status"] == "True"),
+            None,
+        )
         if failed is not None:
             raise GraftError(f"{target.label} failed: {failed['reason']}: {failed.get('message', '')}")
     return False
