@@ -49,7 +49,7 @@ lint: setup ## ruff, import-linter, pydoclint, yamllint, codespell
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/lint-imports --no-logo
-	$(BIN)/pydoclint --quiet $(MEMBERS)
+	$(BIN)/python scripts/check_docstrings.py $(MEMBERS)
 	$(BIN)/yamllint --strict .
 	$(BIN)/codespell
 
