@@ -18,7 +18,7 @@ __all__ = [
 
 GROUP: Final = "graft.dev"
 VERSION: Final = "v1alpha1"
-API_VERSION: Final = f"{GROUP}/{VERSION}"
+API_VERSION: Final = "graft.dev/v1alpha1"
 KIND_FINETUNEJOB: Final = "FineTuneJob"
 KIND_MODELRELEASE: Final = "ModelRelease"
 PLURALS: Final = {KIND_FINETUNEJOB: "finetunejobs", KIND_MODELRELEASE: "modelreleases"}

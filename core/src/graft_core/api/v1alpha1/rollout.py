@@ -1,7 +1,7 @@
 """`spec.rollout` of a ModelRelease."""
 
 from enum import StrEnum
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, ClassVar
 
 from pydantic import Field
 

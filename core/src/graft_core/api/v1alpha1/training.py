@@ -24,7 +24,9 @@ __all__ = [
     "TrainingSpec",
 ]
 
-MetricName = Annotated[str, Field(min_length=1, max_length=128, pattern=r"^[a-z][a-z0-9_]*(\.[a-z][a-z0-9_]*)*$")]
+MetricName = Annotated[
+    str, Field(min_length=1, max_length=128, pattern=r"^[A-Za-z_][-_A-Za-z0-9]*(\.[A-Za-z_][-_A-Za-z0-9]*)*$")
+]
 """A metric such as "json_validity" or "is_in_scope.accuracy"."""
 
 
