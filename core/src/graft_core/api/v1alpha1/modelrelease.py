@@ -195,8 +195,12 @@ class CandidateStatus(KubeModel):
     """When the step's weight was first observed: the window's start."""
     data_missing_since: Timestamp | None = None
     """Since when the analysis has had no fresh data."""
+    step_since: Timestamp | None = None
+    """When the step was entered, or gone on with after a pause: its deadline counts from here."""
+    paused_since: Timestamp | None = None
+    """Since when spec.paused has held it."""
     promoting: bool = False
-    """The last step passed; the weight goes to 100."""
+    """The last step passed, or there is none to go through; the weight goes to 100."""
 
 
 class DrainingStatus(KubeModel):
