@@ -14,6 +14,7 @@ from graft_core.api.v1alpha1.modelrelease import ModelRelease
 from graft_core.contracts.adapter_manifest import AdapterManifest
 from graft_core.contracts.exit_codes import ExitClass
 from graft_core.contracts.train_report import Progress, TrainReport
+from graft_operator.reconcile.support import LOCAL_SHELL, Capabilities
 
 __all__ = [
     "Absent",
@@ -191,6 +192,7 @@ class ObservedFineTuneJob:
     progress_age_s: float | None = None
     """Seconds since that line arrived, by the shell's own clock."""
     policy: Policy = field(default_factory=Policy)
+    capabilities: Capabilities = LOCAL_SHELL
 
 
 # ---------------------------------------------------------------- ModelRelease
@@ -301,3 +303,4 @@ class ObservedModelRelease:
     url: str = ""
     """Where the service answers."""
     policy: Policy = field(default_factory=Policy)
+    capabilities: Capabilities = LOCAL_SHELL

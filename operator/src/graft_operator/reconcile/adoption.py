@@ -1,0 +1,111 @@
+"""Taking a published artifact over into the status: the manifest is the truth, whatever became of the child that wrote it."""
+
+import json
+from collections.abc import Callable
+from typing import Final
+
+from graft_core.api.v1alpha1.finetunejob import ArtifactStatus, FineTuneJobStatus, GateStatus
+from graft_core.contracts.adapter_manifest import AdapterManifest
+from graft_operator.reconcile.decision import FineTuneJobDecision
+from graft_operator.reconcile.job_pass import JobPass
+from graft_operator.reconcile.observed import ArtifactFound, Succeeded
+
+__all__ = ["adopt"]
+
+FIGURES_BYTES: Final = 20_000
+"""What metrics, baselines and gates may take of the status's 32 KiB; the manifest and report.html hold them all."""
+
+
+def adopt(this: JobPass, artifact: ArtifactFound) -> FineTuneJobDecision:
+    """End the job with what its manifest says: Complete, or Failed/GatesFailed (the artifact stays, and is never releasable)."""
+    manifest = artifact.manifest
+    gates = _judged_gates(this, manifest)
+    train = this.seen.train.state
+    this.end()
+    this.draft.put(
+        artifact=_artifact_status(artifact),
+        dataset=manifest.dataset,
+        train_seen=True,
+        usage=train.report.usage if isinstance(train, Succeeded) else this.status.usage,
+        **_figures(manifest, gates),
+    )
+    this.draft.condition("Scheduled", "True", "Finished", "the train child did its work")
+    this.draft.condition("Trained", "True", "Trained", "training and evaluation are done")
+    this.draft.condition("Published", "True", "Published", f"the artifact is {artifact.uri}")
+    failed = [gate for gate in gates if gate.result != "Pass"]
+    ttl_s = this.spec.runtime.ttl_seconds_after_finished
+    if failed:
+        message = f"{len(failed)} of {len(gates)} gates do not hold: " + "; ".join(map(_told, failed))
+        this.draft.condition("GatesPassed", "False", "GatesFailed", message, is_warning=True)
+        this.draft.condition(
+            "Failed", "True", "GatesFailed", f"{message}. The artifact is kept and can't be released", is_warning=True
+        )
+    else:
+        held = f"all {len(gates)} gates hold" if gates else "no gates were asked for"
+        this.draft.condition("GatesPassed", "True", "GatesPassed" if gates else "NoGates", held)
+        this.draft.condition("Complete", "True", "Complete", f"{manifest.digest} is published; {held}")
+    return this.decide(again_s=ttl_s)
+
+
+def _judged_gates(this: JobPass, manifest: AdapterManifest) -> tuple[GateStatus, ...]:
+    """Return the manifest's gates, and one without evidence for each that was asked for and is not in it."""
+    asked = this.spec.evaluation.gates
+    known = {gate.metric for gate in manifest.gates}
+    missing = dict.fromkeys(gate.metric for gate in asked if gate.metric not in known)
+    return (
+        *manifest.gates,
+        *(
+            GateStatus(metric=metric, result="InsufficientEvidence", detail="the manifest says nothing of this gate")
+            for metric in missing
+        ),
+    )[:64]
+
+
+def _artifact_status(artifact: ArtifactFound) -> ArtifactStatus:
+    manifest = artifact.manifest
+    return ArtifactStatus(
+        uri=artifact.uri,
+        digest=manifest.digest,
+        size_bytes=sum(file.size_bytes for file in manifest.files),
+        base_model=manifest.base_model.id,
+        base_revision=manifest.base_model.revision,
+    )
+
+
+def _told(gate: GateStatus) -> str:
+    value = f" {gate.value}" if gate.value else ""
+    detail = f" ({gate.detail})" if gate.detail else ""
+    return f"{gate.metric}{value} {gate.result}{detail}"
+
+
+_Figures = dict[str, object]
+
+
+def _figures(manifest: AdapterManifest, gates: tuple[GateStatus, ...]) -> _Figures:
+    """Return metrics, baselines and gates, with as much left out as the status's size asks for."""
+    gated = {gate.metric for gate in gates}
+    metrics = dict(list(manifest.metrics.items())[:64])
+    baselines = {name: dict(list(values.items())[:64]) for name, values in list(manifest.baselines.items())[:4]}
+    whole: _Figures = {"metrics": metrics, "baselines": baselines, "gates": gates}
+    cuts: tuple[Callable[[], _Figures], ...] = (
+        lambda: whole,
+        lambda: {**whole, "baselines": {n: _only(v, gated) for n, v in baselines.items()}},
+        lambda: {"metrics": _only(metrics, gated), "baselines": None, "gates": gates},
+        lambda: {"metrics": None, "baselines": None, "gates": tuple(_without_detail(gate) for gate in gates)},
+    )
+    return next((cut() for cut in cuts if _size(cut()) <= FIGURES_BYTES), cuts[-1]())
+
+
+def _only(values: dict[str, str], names: set[str]) -> dict[str, str]:
+    return {name: value for name, value in values.items() if name in names}
+
+
+def _without_detail(gate: GateStatus) -> GateStatus:
+    return gate.model_copy(update={"detail": ""})
+
+
+def _size(figures: _Figures) -> int:
+    status = FineTuneJobStatus().model_copy(update=figures)
+    return len(
+        json.dumps(status.model_dump(mode="json", by_alias=True, exclude_none=True), ensure_ascii=False).encode()
+    )

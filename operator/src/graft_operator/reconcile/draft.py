@@ -1,0 +1,106 @@
+"""The status of a pass while it is being decided: collects changes and gives the old object back where there were none.
+
+A condition that changes its status or reason is told as an event too, so that events follow from the status and are never repeated.
+"""
+
+from datetime import datetime
+from typing import Generic
+
+from graft_core.api.conditions import Condition, ConditionStatus, find_condition, set_condition
+from graft_core.clock import from_rfc3339
+from graft_core.errors import Corrupt
+from graft_operator.reconcile.decision import Event, StatusT
+
+__all__ = ["Draft", "clip", "parse_time", "seconds_between"]
+
+MESSAGE_BYTES = 640
+"""UTF-8 bytes of a condition's message: with at most ten conditions they take a fifth of a status of 32 KiB."""
+
+
+class Draft(Generic[StatusT]):
+    """Changes to one status; lives for one pass."""
+
+    def __init__(self, status: StatusT, *, generation: int, now: datetime) -> None:
+        self.old: StatusT = status
+        self.conditions: tuple[Condition, ...] = status.conditions
+        self.events: list[Event] = []
+        self._generation = generation
+        self._now = now
+        self._changes: dict[str, object] = {}
+
+    def put(self, **values: object) -> None:
+        """Set fields of the status by their Python names."""
+        for name, value in values.items():
+            if getattr(self.old, name) == value:
+                self._changes.pop(name, None)
+            else:
+                self._changes[name] = value
+
+    def condition(
+        self, kind: str, status: ConditionStatus, reason: str, message: str, *, is_warning: bool = False
+    ) -> None:
+        """Set a condition; a change of its status or reason becomes an event."""
+        text = clip(message, MESSAGE_BYTES)
+        old = find_condition(self.conditions, kind)
+        if (
+            old is not None
+            and old.status == status
+            and old.reason == reason
+            and old.message == text
+            and old.observed_generation == self._generation
+        ):
+            return
+        self.conditions = set_condition(
+            self.conditions, kind, status, reason, text, generation=self._generation, now=self._now
+        )
+        if old is None or (old.status, old.reason) != (status, reason):
+            self.tell(reason, text, is_warning=is_warning)
+
+    def tell(self, reason: str, message: str, *, is_warning: bool = False) -> None:
+        """Add an event."""
+        self.events.append(Event("Warning" if is_warning else "Normal", reason, message))
+
+    def finish(self, phase: str) -> StatusT:
+        """Return the new status, or the old object where nothing changed."""
+        if self.conditions is not self.old.conditions:
+            self._changes["conditions"] = self.conditions
+        self.put(phase=phase, observed_generation=self._generation)
+        if not self._changes:
+            return self.old
+        changed: StatusT = self.old.model_copy(update=self._changes)
+        return changed
+
+
+def clip(text: str, max_bytes: int) -> str:
+    """Cut a text so that its UTF-8 form fits, at a character's end."""
+    # A character takes four bytes at most, so that most texts need no encoding to know that they fit.
+    if len(text) * 4 <= max_bytes:
+        return text
+    raw = text.encode("utf-8", errors="replace")
+    if len(raw) <= max_bytes:
+        return text
+    return raw[: max_bytes - 3].decode("utf-8", errors="ignore") + "…"
+
+
+def parse_time(text: str, path: str) -> datetime:
+    """Read a time stamp that Graft or the API server wrote.
+
+    Args:
+        text: RFC 3339.
+        path: Where it stands, for the message.
+
+    Returns:
+        An aware time.
+
+    Raises:
+        Corrupt: It is not RFC 3339.
+    """
+    try:
+        return from_rfc3339(text)
+    except ValueError as err:
+        raise Corrupt(f"{path} holds {text!r}; expected RFC 3339. Delete the object and apply it again") from err
+
+
+def seconds_between(earlier: datetime, later: datetime) -> float:
+    """Seconds from one time to another, never below 0: a clock that jumped back must not lengthen a wait."""
+    return max(0.0, (later - earlier).total_seconds())

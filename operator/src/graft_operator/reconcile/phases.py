@@ -1,0 +1,56 @@
+"""`phase`, derived from the conditions for people to read; machines read the conditions."""
+
+from collections.abc import Sequence
+
+from graft_core.api.conditions import Condition
+from graft_core.api.v1alpha1.finetunejob import FineTuneJobPhase
+from graft_core.api.v1alpha1.modelrelease import ModelReleasePhase
+
+__all__ = ["finetunejob_phase", "modelrelease_phase"]
+
+_TRAINED = {phase.value: phase for phase in FineTuneJobPhase}
+_PROGRESSING = {phase.value: phase for phase in ModelReleasePhase}
+
+
+def finetunejob_phase(conditions: Sequence[Condition]) -> FineTuneJobPhase:
+    """Sum the conditions of a FineTuneJob up in a word."""
+    by_type = {condition.type: condition for condition in conditions}
+    if _is_true(by_type, "Complete"):
+        return FineTuneJobPhase.SUCCEEDED
+    if _is_true(by_type, "Failed"):
+        is_gates = by_type["Failed"].reason == "GatesFailed"
+        return FineTuneJobPhase.GATES_FAILED if is_gates else FineTuneJobPhase.FAILED
+    if _is_true(by_type, "Suspended"):
+        return FineTuneJobPhase.SUSPENDED
+    accepted, scheduled, trained = (by_type.get(kind) for kind in ("Accepted", "Scheduled", "Trained"))
+    if accepted is not None and accepted.status == "False":
+        return FineTuneJobPhase.PENDING
+    if scheduled is not None and scheduled.status == "False":
+        return FineTuneJobPhase.QUEUED if scheduled.reason == "Queued" else FineTuneJobPhase.PENDING
+    if trained is None:
+        return FineTuneJobPhase.PENDING
+    return (
+        FineTuneJobPhase.PUBLISHING
+        if trained.status == "True"
+        else _TRAINED.get(trained.reason, FineTuneJobPhase.PENDING)
+    )
+
+
+def modelrelease_phase(conditions: Sequence[Condition]) -> ModelReleasePhase:
+    """Sum the conditions of a ModelRelease up in a word."""
+    by_type = {condition.type: condition for condition in conditions}
+    ready, progressing, released = (by_type.get(kind) for kind in ("Ready", "Progressing", "Released"))
+    if ready is not None and ready.reason == "Degraded":
+        return ModelReleasePhase.DEGRADED
+    if progressing is not None and progressing.reason in _PROGRESSING:
+        return _PROGRESSING[progressing.reason]
+    if released is not None and released.status == "True":
+        return ModelReleasePhase.RELEASED
+    if released is not None and released.reason == "RolledBack":
+        return ModelReleasePhase.ROLLED_BACK
+    return ModelReleasePhase.PENDING
+
+
+def _is_true(by_type: dict[str, Condition], kind: str) -> bool:
+    found = by_type.get(kind)
+    return found is not None and found.status == "True"

@@ -1,0 +1,53 @@
+"""What a running train child tells, as the status shows it: attempts and progress, written seldom."""
+
+from typing import Final
+
+from graft_core.api.v1alpha1.finetunejob import AttemptStatus
+from graft_core.clock import to_rfc3339
+from graft_core.contracts.train_report import Progress
+from graft_operator.reconcile.draft import parse_time
+from graft_operator.reconcile.job_pass import JobPass
+from graft_operator.reconcile.observed import Running
+
+__all__ = ["note_attempt", "note_progress"]
+
+PROGRESS_EVERY_S: Final = 10.0
+"""Seconds between two writes of the progress: a status write is a round trip to every watcher."""
+MAX_ATTEMPTS: Final = 32
+"""Attempts kept, the newest."""
+
+
+def note_attempt(this: JobPass, running: Running) -> None:
+    """Add the attempt that runs now, if it is newer than those that are known; an old view adds none."""
+    known = this.status.attempts
+    started_at = to_rfc3339(running.since)
+    if known and parse_time(known[-1].started_at, "status.attempts") >= running.since:
+        return
+    attempt = AttemptStatus(
+        started_at=started_at, resumed_from_step=running.resumed_from_step, reason=running.last_end[:64]
+    )
+    this.draft.put(attempts=(*known, attempt)[-MAX_ATTEMPTS:])
+
+
+def note_progress(this: JobPass, running: Running, progress: Progress | None) -> str:
+    """Take the progress over where it is due.
+
+    Args:
+        this: The pass.
+        running: The attempt that runs; lines of an earlier one say nothing about it.
+        progress: The last line, if there is one.
+
+    Returns:
+        What the child is doing, as `Trained` shows it.
+    """
+    if progress is None:
+        return "Training"
+    at = parse_time(progress.at, "progress.at")
+    if at < running.since:
+        return "Training"
+    last = this.status.progress_at
+    old = this.status.progress
+    is_done = progress.status.step >= progress.status.total_steps > 0 and progress.status != old
+    if last is None or (at - parse_time(last, "status.progressAt")).total_seconds() >= PROGRESS_EVERY_S or is_done:
+        this.draft.put(progress=progress.status, progress_at=progress.at)
+    return progress.phase

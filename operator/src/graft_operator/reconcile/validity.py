@@ -1,0 +1,61 @@
+"""What a spec says that no schema or CEL rule can refuse, and what the operator's policy does not allow."""
+
+from itertools import pairwise
+
+from graft_core.api.v1alpha1.finetunejob import FineTuneJob
+from graft_core.api.v1alpha1.metrics import metric_names, per_class_metric_names
+from graft_core.api.v1alpha1.modelrelease import ModelRelease
+from graft_operator.reconcile.observed import Policy
+from graft_operator.reconcile.support import Refusal
+
+__all__ = ["find_job_faults", "find_policy_faults", "find_release_faults"]
+
+
+def find_job_faults(job: FineTuneJob) -> tuple[Refusal, ...]:
+    """List the gates that could never be judged."""
+    evaluation = job.spec.evaluation
+    if not evaluation.gates:
+        return ()
+    known, by_class = metric_names(job.spec.task), per_class_metric_names(job.spec.task)
+    found: list[Refusal] = []
+    for index, gate in enumerate(evaluation.gates):
+        path = f"spec.evaluation.gates[{index}]"
+        if gate.metric not in known:
+            found.append(_invalid(f"{path}.metric", f"{gate.metric!r} is not measured for this task", sorted(known)))
+        elif gate.per_class and gate.metric not in by_class:
+            found.append(_invalid(f"{path}.perClass", f"{gate.metric!r} has no classes", sorted(by_class)))
+        if gate.versus == "base" and evaluation.baseline == "none":
+            found.append(
+                Refusal(
+                    f"{path}.versus",
+                    f"{path}.versus 'base' needs spec.evaluation.baseline: base, found 'none'",
+                    "InvalidSpec",
+                )
+            )
+    return tuple(found)
+
+
+def find_policy_faults(job: FineTuneJob, policy: Policy) -> tuple[Refusal, ...]:
+    """List what the operator's policy does not allow."""
+    allowed = policy.allowed_licenses
+    if allowed is None or job.spec.model.license in allowed:
+        return ()
+    path = "spec.model.license"
+    found = f"{job.spec.model.license!r} is not allowed" if job.spec.model.license else "is not set"
+    return (
+        Refusal(path, f"{path} {found}; the operator allows {', '.join(sorted(allowed)) or 'none'}", "PolicyDenied"),
+    )
+
+
+def find_release_faults(release: ModelRelease) -> tuple[Refusal, ...]:
+    """List rollout steps that do not rise: a later step must never take traffic back."""
+    path = "spec.rollout.steps"
+    return tuple(
+        Refusal(f"{path}[{index}].weight", f"{path}[{index}].weight {b.weight} must be above {a.weight}", "InvalidSpec")
+        for index, (a, b) in enumerate(pairwise(release.spec.rollout.steps), start=1)
+        if b.weight <= a.weight
+    )
+
+
+def _invalid(path: str, what: str, known: list[str]) -> Refusal:
+    return Refusal(path, f"{path}: {what}; expected one of {', '.join(known) or 'none'}", "InvalidSpec")
