@@ -39,6 +39,8 @@ class LocalSettings(BaseModel):
     """A trainer without a sign of progress for so long is stopped once and counted as an infrastructure failure."""
     max_training: Annotated[int, Field(ge=1)] = 1
     """Trainer children that run at a time; the others wait. Two trainings on one machine only slow each other."""
+    max_checks: Annotated[int, Field(ge=1)] = 2
+    """Check children that run at a time."""
     backoff_s: Annotated[tuple[float, float], Field()] = (1.0, 30.0)
     """First and longest wait before a child that ended is started again."""
     stop_grace_s: Annotated[float, Field(gt=0)] = 30.0
