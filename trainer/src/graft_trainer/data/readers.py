@@ -286,14 +286,24 @@ def _is_json_type(kind: Any) -> bool:  # noqa: ANN401 - pyarrow has no types
 
 
 def _parquet_values(batch: Any, limits: DataLimits) -> Iterator[tuple[object, str | None]]:  # noqa: ANN401 - pyarrow has no types
-    for i in range(batch.num_rows):
+    try:
+        values = cast("list[object]", batch.to_pylist())
+    except UnicodeDecodeError:
+        # A text that is not UTF-8 spoils its own row only.
+        values = [_parquet_row(batch.slice(i, 1)) for i in range(batch.num_rows)]
+    for value in values:
         try:
-            # One row at a time: a text that is not UTF-8 spoils its own row only.
-            value = cast("dict[str, object]", batch.slice(i, 1).to_pylist()[0])
+            if isinstance(value, BadRecord):
+                raise value
             check_value(value, limits)
-        except UnicodeDecodeError:
-            yield None, "a text is not valid UTF-8"
         except BadRecord as err:
             yield None, str(err)
         else:
             yield value, None
+
+
+def _parquet_row(row: Any) -> object:  # noqa: ANN401 - pyarrow has no types
+    try:
+        return cast("object", row.to_pylist()[0])
+    except UnicodeDecodeError:
+        return BadRecord("a text is not valid UTF-8")

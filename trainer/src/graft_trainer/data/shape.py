@@ -21,7 +21,7 @@ from graft_core.tasks.template import render_prompt, render_request
 from graft_trainer.config import DataLimits
 from graft_trainer.data.formats import Layout
 from graft_trainer.data.schema_gate import compile_gate
-from graft_trainer.data.values import BadRecord, parse_record
+from graft_trainer.data.values import BadRecord, parse_record, texts_of
 
 __all__ = ["Example", "Shaper", "ShaperSpec"]
 
@@ -182,6 +182,8 @@ class Shaper:
         if not value:
             raise BadRecord(f"{column}: the answer is empty; there is nothing to learn")
         text = _ENCODE(self._order(value))
+        if "\\u0000" in text and "\x00" in texts_of(value):
+            raise BadRecord(f"{column}: a text holds NUL (U+0000); remove it")
         if self._gate is not None and not self._gate(value):
             faults = parse_output(self._task, text).faults
             if faults:

@@ -6,7 +6,7 @@ changes while it is read is noticed by its size and time stamps, and the whole d
 
 import hashlib
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -14,11 +14,12 @@ from typing import Final
 from urllib.parse import unquote, urlsplit
 
 from graft_core.api.v1alpha1.dataset import DatasetSpec
-from graft_core.errors import NotSupported
+from graft_core.errors import InvalidInput, NotSupported
+from graft_core.storage.base import sha256_of_file
 from graft_trainer.data.faults import DatasetError
 from graft_trainer.data.records import SplitName
 
-__all__ = ["FileKind", "InputFile", "dataset_digest", "open_sources", "sha256_of"]
+__all__ = ["FileKind", "InputFile", "dataset_digest", "open_sources"]
 
 
 class FileKind(StrEnum):
@@ -42,7 +43,6 @@ _MAGIC: Final[tuple[tuple[bytes, str], ...]] = (
 _UTF16: Final = (b"\xff\xfe", b"\xfe\xff")
 _PARQUET: Final = b"PAR1"
 _WILDCARDS: Final = frozenset("*?[]{}")
-_BLOCK: Final = 4 << 20
 
 Fetch = Callable[[str, Path], None]
 """Copy the object behind a URI to a file; raises Unavailable, or InvalidInput where it does not exist."""
@@ -115,7 +115,7 @@ def _open(uri: str, split: SplitName, field: str, inputs_dir: Path, fetch: Fetch
     stat = path.stat()
     if stat.st_size == 0:
         raise DatasetError(f"{field}: {uri!r} has 0 bytes; expected records", path=field, reason="EmptyDataset")
-    _check_head(uri, path, kind)
+    kind = _check_head(uri, path, kind)
     return InputFile(uri, path, kind, split, stat.st_size, stat.st_mtime_ns)
 
 
@@ -153,12 +153,15 @@ def _fetched(uri: str, field: str, inputs_dir: Path, fetch: Fetch) -> Path:
         raise DatasetError(f"{field}: {uri!r} must not contain '..'", path=field)
     inputs_dir.mkdir(parents=True, exist_ok=True)
     path = inputs_dir / f"{hashlib.sha256(uri.encode()).hexdigest()[:16]}-{parts[-1][-80:]}"
-    fetch(uri, path)
+    try:
+        fetch(uri, path)
+    except InvalidInput as err:
+        raise DatasetError(f"{field}: {err}", path=field, reason=err.reason) from err
     return path
 
 
-def _check_head(uri: str, path: Path, kind: FileKind) -> None:
-    """Look at the first bytes: what they are must be what the name says."""
+def _check_head(uri: str, path: Path, kind: FileKind) -> FileKind:
+    """Look at the first bytes: what they are must be what the name says; only .json may be either of two."""
     with path.open("rb") as file:
         head = file.read(4096)
     for magic, name in _MAGIC:
@@ -171,34 +174,21 @@ def _check_head(uri: str, path: Path, kind: FileKind) -> None:
         found = "is Parquet data" if is_parquet else "is no Parquet file (it does not begin with PAR1)"
         raise DatasetError.of_file(uri, f"{found}, but is named .{kind}")
     if kind is FileKind.PARQUET:
-        return
+        return kind
     if head.startswith(_UTF16):
         raise DatasetError.of_file(uri, "is UTF-16; convert it to UTF-8")
     if b"\x00" in head:
         raise DatasetError.of_file(uri, f"has a NUL at byte {head.index(0) + 1}; expected UTF-8 text")
-    if kind is FileKind.JSONL and head.removeprefix(b"\xef\xbb\xbf").lstrip()[:1] == b"[":
+    is_array = head.removeprefix(b"\xef\xbb\xbf").lstrip()[:1] == b"["
+    if kind is FileKind.JSONL and is_array:
         raise DatasetError.of_file(
             uri, "is a JSON array, not JSON Lines; write one object a line, or name it .json", line=1
         )
-
-
-def sha256_of(path: Path) -> str:
-    """Return the sha256 hex of a file's bytes."""
-    digest = hashlib.sha256()
-    for block in _blocks(path):
-        digest.update(block)
-    return digest.hexdigest()
-
-
-def _blocks(path: Path) -> Iterator[memoryview]:
-    buffer = bytearray(_BLOCK)
-    view = memoryview(buffer)
-    with path.open("rb", buffering=0) as file:
-        while read := file.readinto(buffer):
-            yield view[:read]
+    # Much of what is called .json holds JSON Lines.
+    return FileKind.JSONL if kind is FileKind.JSON and not is_array else kind
 
 
 def dataset_digest(files: tuple[InputFile, ...]) -> str:
     """Return sha256:… over `<split> <sha256 of the file>` lines in the spec's order; names and places do not count."""
-    lines = "".join(f"{file.split} {sha256_of(file.path)}\n" for file in files)
+    lines = "".join(f"{file.split} {sha256_of_file(file.path)}\n" for file in files)
     return f"sha256:{hashlib.sha256(lines.encode()).hexdigest()}"

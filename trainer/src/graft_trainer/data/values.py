@@ -14,7 +14,7 @@ from graft_core.errors import InvalidInput
 from graft_core.tasks.outputs import parse_json
 from graft_trainer.config import DataLimits
 
-__all__ = ["BadRecord", "check_value", "parse_record"]
+__all__ = ["BadRecord", "check_value", "parse_record", "texts_of"]
 
 _BIG: Final = float(2**63)
 _SPACED_COLON: Final = re.compile(rb'"[ \t\r\n]+:')
@@ -122,3 +122,18 @@ def _explain(raw: bytes, err: orjson.JSONDecodeError, limits: DataLimits) -> str
     if "depth" in message:
         return f"nested too deeply; at most {limits.depth} levels fit in a record"
     return f"not JSON: {message} at column {err.colno}"
+
+
+def texts_of(value: object) -> str:
+    """Return all texts of a JSON value, keys too, a line each."""
+    texts: list[str] = []
+    left: list[Any] = [value]
+    while left:
+        item = left.pop()
+        if isinstance(item, str):
+            texts.append(item)
+        elif isinstance(item, dict):
+            left.extend((*item.keys(), *item.values()))
+        elif isinstance(item, list):
+            left.extend(item)
+    return "\n".join(texts)
