@@ -15,8 +15,11 @@ __all__ = [
     "Cel",
     "DecimalString",
     "DnsLabel",
+    "DnsSubdomain",
     "Fraction",
+    "Image",
     "KubeModel",
+    "LabelValue",
     "ObjectMeta",
     "OwnerReference",
     "PositiveDecimal",
@@ -71,8 +74,30 @@ Fraction = Annotated[str, Field(pattern=r"^(0(\.[0-9]{1,12})?|1(\.0{1,12})?)$", 
 DnsLabel = Annotated[str, Field(pattern=r"^[a-z]([-a-z0-9]*[a-z0-9])?$", min_length=1, max_length=50)]
 """A name that leaves room for the suffixes of child objects within the 63 characters of RFC 1123."""
 
-Quantity = Annotated[str, Field(pattern=r"^[0-9]{1,9}(\.[0-9]{1,3})?(m|k|M|G|T|Ki|Mi|Gi|Ti)?$", max_length=16)]
-"""A Kubernetes quantity such as "8", "500m" or "64Gi"."""
+Quantity = Annotated[
+    str,
+    Field(
+        pattern=r"^([1-9][0-9]{0,11}(m|k|Ki)?|[1-9][0-9]{0,6}(\.[0-9]{1,3})?(M|Mi|G|Gi)?|[1-9][0-9]{0,2}(\.[0-9]{1,3})?(T|Ti)|0\.[0-9]{0,2}[1-9](G|Gi|T|Ti)?)$",
+        max_length=16,
+    ),
+]
+"""A Kubernetes quantity over 0 such as "8", "500m" or "64Gi"."""
+
+DnsSubdomain = Annotated[str, Field(pattern=r"^[a-z0-9]([-.a-z0-9]*[a-z0-9])?$", min_length=1, max_length=253)]
+"""A name after RFC 1123, as Secrets and priority classes have it."""
+
+LabelValue = Annotated[str, Field(pattern=r"^([A-Za-z0-9]([-_.A-Za-z0-9]*[A-Za-z0-9])?)?$", max_length=63)]
+"""The value of a Kubernetes label."""
+
+Image = Annotated[
+    str,
+    Field(
+        pattern=r"^[a-z0-9]([-._:/a-zA-Z0-9]*[a-zA-Z0-9])?(:[A-Za-z0-9_][-._A-Za-z0-9]{0,127})?(@sha256:[0-9a-f]{64})?$",
+        min_length=1,
+        max_length=512,
+    ),
+]
+"""A container image by tag or, better, by digest."""
 
 Sha256 = Annotated[str, Field(pattern=r"^sha256:[0-9a-f]{64}$", max_length=71)]
 """A digest such as "sha256:9f2c…" with 64 lower-case hex digits."""
@@ -84,14 +109,14 @@ Timestamp = Annotated[str, Field(max_length=40, json_schema_extra={"format": "da
 class SecretRef(KubeModel):
     """A Secret in the object's own namespace."""
 
-    name: DnsLabel
+    name: DnsSubdomain
     """Name of the Secret; there is no namespace field on purpose."""
 
 
 class SecretKeyRef(KubeModel):
     """One key of a Secret in the object's own namespace."""
 
-    name: DnsLabel
+    name: DnsSubdomain
     """Name of the Secret."""
     key: Annotated[str, Field(min_length=1, max_length=253, pattern=r"^[-._a-zA-Z0-9]+$")]
     """Key within the Secret."""
@@ -115,7 +140,7 @@ class ObjectMeta(BaseModel):
     model_config = ConfigDict(alias_generator=to_camel, extra="ignore", frozen=True, populate_by_name=True)
 
     name: DnsLabel
-    namespace: DnsLabel = "default"
+    namespace: Annotated[str, Field(pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$", max_length=63)] = "default"
     uid: str = ""
     generation: int = 0
     resource_version: str = ""

@@ -14,7 +14,7 @@ DataUri = Annotated[
     Field(
         min_length=8,
         max_length=1024,
-        pattern=r"^(s3://[a-z0-9][-.a-z0-9]{1,61}[a-z0-9]/|hf://[A-Za-z0-9]|pvc://[a-z0-9]|file:///)[^\s\\@?#\x00-\x1f]*$",
+        pattern=r"^(s3://[a-z0-9][-.a-z0-9]{1,61}[a-z0-9]/|hf://[A-Za-z0-9]|pvc://[a-z0-9]|file:///)[^\s\\@?#\x00-\x1f\x7f]*$",
     ),
 ]
 """Where records lie: s3://bucket/key, file:///path, hf://dataset@revision or pvc://claim/path. No credentials, no `..`, no white space."""

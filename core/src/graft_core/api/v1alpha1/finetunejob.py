@@ -13,7 +13,10 @@ from graft_core.api.base import (
     Cel,
     DecimalString,
     DnsLabel,
+    DnsSubdomain,
+    Image,
     KubeModel,
+    LabelValue,
     ObjectMeta,
     Quantity,
     SecretKeyRef,
@@ -47,7 +50,7 @@ __all__ = [
 
 MODEL_ID_PATTERN = (
     r"^([A-Za-z0-9][-._A-Za-z0-9]{0,95}/[A-Za-z0-9][-._A-Za-z0-9]{0,95}"
-    r"|s3://[a-z0-9][-.a-z0-9]{1,61}[a-z0-9]/[^\s\\@?#]+|pvc://[a-z0-9][-a-z0-9]*/[^\s\\@?#]+|file:///[^\s\\@?#]+|pypi://[A-Za-z0-9][-._A-Za-z0-9]*)$"
+    r"|s3://[a-z0-9][-.a-z0-9]{1,61}[a-z0-9]/[^\s\\@?#\x00-\x1f\x7f]+|pvc://[a-z0-9][-a-z0-9]*/[^\s\\@?#\x00-\x1f\x7f]+|file:///[^\s\\@?#\x00-\x1f\x7f]+|pypi://[A-Za-z0-9][-._A-Za-z0-9]*)$"
 )
 
 
@@ -89,7 +92,9 @@ class OutputSpec(KubeModel):
         Annotated[
             str,
             Field(
-                min_length=8, max_length=1024, pattern=r"^(s3://[a-z0-9][-.a-z0-9]{1,61}[a-z0-9]/|file:///)[^\s\\@?#]*$"
+                min_length=8,
+                max_length=1024,
+                pattern=r"^(s3://[a-z0-9][-.a-z0-9]{1,61}[a-z0-9]/|file:///)[^\s\\@?#\x00-\x1f\x7f]*$",
             ),
         ]
         | None
@@ -134,15 +139,28 @@ class Toleration(KubeModel):
 class RuntimeSpec(KubeModel):
     """How the children run."""
 
+    cel: ClassVar[tuple[Cel, ...]] = (
+        Cel(
+            "!has(self.nodeSelector) || self.nodeSelector.all(k, !k.startsWith('node-role.kubernetes.io/'))",
+            "nodeSelector must not name node-role.kubernetes.io/ labels: training does not run on the control plane",
+            ".nodeSelector",
+        ),
+        Cel(
+            "!has(self.tolerations) || self.tolerations.all(t, !t.key.startsWith('node-role.kubernetes.io/'))",
+            "tolerations must not name node-role.kubernetes.io/ taints: training does not run on the control plane",
+            ".tolerations",
+        ),
+    )
+
     engine: Literal["Job", "TrainJob"] = "Job"
     """Job (batch/v1) or TrainJob (Kubeflow Trainer)."""
-    image: Annotated[str, Field(min_length=1, max_length=512)] | None = None
+    image: Image | None = None
     """Trainer image; unset: the operator's own version."""
     queue_name: DnsLabel | None = None
     """Kueue LocalQueue."""
-    priority_class_name: Annotated[str, Field(max_length=253)] | None = None
+    priority_class_name: DnsSubdomain | None = None
     """PriorityClass."""
-    node_selector: Annotated[dict[str, Annotated[str, Field(max_length=63)]], Field(max_length=16)] | None = None
+    node_selector: Annotated[dict[str, LabelValue], Field(max_length=16)] | None = None
     """Node labels."""
     tolerations: Annotated[tuple[Toleration, ...], Field(max_length=16)] | None = None
     """Tolerations."""
@@ -177,8 +195,10 @@ class FineTuneJobSpec(KubeModel):
             ".method.objective",
         ),
         Cel(
-            "!has(self.output.uri) || !self.dataset.train.exists(u, u.startsWith(self.output.uri))",
-            "output.uri must not hold the training data",
+            "!has(self.output.uri) || (!self.dataset.train.exists(u, u.startsWith(self.output.uri))"
+            " && (!has(self.dataset.validation) || !self.dataset.validation.exists(u, u.startsWith(self.output.uri)))"
+            " && (!has(self.dataset.test) || !self.dataset.test.exists(u, u.startsWith(self.output.uri))))",
+            "output.uri must not be above the data: what is read must not be where adapters are written",
             ".output.uri",
         ),
         Cel(

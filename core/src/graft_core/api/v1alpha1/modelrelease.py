@@ -10,7 +10,7 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic.alias_generators import to_camel
 
-from graft_core.api.base import Cel, DnsLabel, KubeModel, ObjectMeta, Sha256, Timestamp
+from graft_core.api.base import Cel, DnsLabel, KubeModel, LabelValue, ObjectMeta, Sha256, Timestamp
 from graft_core.api.conditions import Condition
 from graft_core.api.v1alpha1.finetunejob import ModelSpec
 from graft_core.api.v1alpha1.names import API_VERSION, KIND_MODELRELEASE
@@ -53,7 +53,7 @@ class FineTuneJobRef(KubeModel):
 class FineTuneJobSelector(KubeModel):
     """The newest matching FineTuneJob that passed its gates."""
 
-    match_labels: Annotated[dict[str, Annotated[str, Field(max_length=63)]], Field(min_length=1, max_length=16)]
+    match_labels: Annotated[dict[str, LabelValue], Field(min_length=1, max_length=16)]
     """Labels it must have."""
 
 
@@ -62,7 +62,11 @@ class AdapterRef(KubeModel):
 
     uri: Annotated[
         str,
-        Field(min_length=8, max_length=1200, pattern=r"^(s3://[a-z0-9][-.a-z0-9]{1,61}[a-z0-9]/|file:///)[^\s\\@?#]*$"),
+        Field(
+            min_length=8,
+            max_length=1200,
+            pattern=r"^(s3://[a-z0-9][-.a-z0-9]{1,61}[a-z0-9]/|file:///)[^\s\\@?#\x00-\x1f\x7f]*$",
+        ),
     ]
     """Folder that holds manifest.json."""
     digest: Sha256

@@ -111,6 +111,14 @@ class AnalysisSource(KubeModel):
 class AnalysisSpec(KubeModel):
     """What the candidate must not make worse."""
 
+    cel: ClassVar[tuple[Cel, ...]] = (
+        Cel(
+            "!has(self.confidence) || (double(self.confidence) >= 0.5 && double(self.confidence) < 1.0)",
+            "confidence must be in [0.5, 1)",
+            ".confidence",
+        ),
+    )
+
     source: AnalysisSource | None = None
     """Where the figures come from; unset: scrape."""
     checks: Annotated[tuple[AnalysisCheck, ...], Field(max_length=16)] = ()
@@ -138,8 +146,8 @@ class RolloutSpec(KubeModel):
 
     cel: ClassVar[tuple[Cel, ...]] = (
         Cel(
-            "self.steps.all(a, self.steps.filter(b, b.weight == a.weight).size() == 1)",
-            "steps must rise: each weight may appear once",
+            "self.steps.map(s, s.weight).isSorted() && self.steps.all(a, self.steps.exists_one(b, b.weight == a.weight))",
+            "the weights of steps must rise from each to the next",
             ".steps",
         ),
     )

@@ -5,7 +5,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from graft_core.api.base import Cel, DecimalString, Fraction, KubeModel, Quantity, SecretKeyRef, SecretRef
+from graft_core.api.base import Cel, DecimalString, Fraction, Image, KubeModel, Quantity, SecretKeyRef, SecretRef
 
 __all__ = [
     "CacheSpec",
@@ -75,7 +75,7 @@ class EngineSpec(KubeModel):
 
     type: EngineType = EngineType.TRANSFORMERS
     """tgi or vllm (sidecar, GPU), openai, huggingface or sagemaker (remote), transformers (in process)."""
-    image: Annotated[str, Field(min_length=1, max_length=512)] | None = None
+    image: Image | None = None
     """Image of the sidecar."""
     resources: EngineResources = EngineResources()
     """What the engine may use."""
@@ -321,7 +321,11 @@ class RequestLogSpec(KubeModel):
 
     uri: Annotated[
         str,
-        Field(min_length=8, max_length=1024, pattern=r"^(s3://[a-z0-9][-.a-z0-9]{1,61}[a-z0-9]/|file:///)[^\s\\@?#]*$"),
+        Field(
+            min_length=8,
+            max_length=1024,
+            pattern=r"^(s3://[a-z0-9][-.a-z0-9]{1,61}[a-z0-9]/|file:///)[^\s\\@?#\x00-\x1f\x7f]*$",
+        ),
     ]
     """s3://bucket/prefix/ or file:///path/."""
     secret_ref: SecretRef | None = None

@@ -163,7 +163,9 @@ class TrainingSpec(KubeModel):
     """Put several records in one row, without attention between them."""
     completion_only_loss: bool = True
     """Learn the answer only, not the prompt."""
-    class_weights: Annotated[dict[str, dict[str, PositiveDecimal]], Field(max_length=16)] | None = None
+    class_weights: (
+        Annotated[dict[str, Annotated[dict[str, PositiveDecimal], Field(max_length=256)]], Field(max_length=16)] | None
+    ) = None
     """Weight of a record by a field of its output (or `label`) and the value there, e.g. {is_in_scope: {"false": "10.0"}}."""
     early_stopping: EarlyStoppingSpec | None = None
     """Absent: all epochs are run."""
