@@ -198,7 +198,7 @@ def _find_fault(window: Window | None, revision: str, question: Question, now: d
         return f"metrics of revision {revision} start before the step's weight was observed"
     age_s = (now - window.scraped_at).total_seconds()
     if not -question.stale_after_s <= age_s <= question.stale_after_s:
-        return f"metrics of revision {revision} are {age_s:.0f} s old, over {question.stale_after_s:.0f} s"
+        return f"metrics of revision {revision} are older than {question.stale_after_s:.0f} s, or from the future"
     if not _is_sound(window):
         return f"metrics of revision {revision} hold NaN, infinite, negative or falling counters"
     return None

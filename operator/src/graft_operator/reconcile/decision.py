@@ -116,7 +116,7 @@ class CreateArm:
 
 @dataclass(frozen=True, slots=True)
 class SetWeights:
-    """Split the traffic: percent by revision, every arm named, summing to 100; empty closes the route (only while being deleted)."""
+    """Split the traffic: percent by revision, every arm named, summing to 100; all 0 or empty closes the route (nothing can answer)."""
 
     weights: Mapping[str, int]
     resource_version: str

@@ -31,7 +31,8 @@ class Draft(Generic[StatusT]):
     def put(self, **values: object) -> None:
         """Set fields of the status by their Python names."""
         for name, value in values.items():
-            if getattr(self.old, name) == value:
+            old = getattr(self.old, name)
+            if old is value or old == value:
                 self._changes.pop(name, None)
             else:
                 self._changes[name] = value

@@ -1,0 +1,68 @@
+"""Row 4 of `modelrelease`: what takes a candidate back."""
+
+from graft_core.api.v1alpha1.modelrelease import CandidateStatus, Verdict
+from graft_core.api.v1alpha1.rollout import OnFailure
+from graft_operator.reconcile.analysis import StepVerdict
+from graft_operator.reconcile.release_pass import ReleasePass
+from graft_operator.reconcile.steps import find_inconclusive
+
+__all__ = ["find_abort_cause", "is_interrupted"]
+
+
+def find_abort_cause(
+    this: ReleasePass, candidate: CandidateStatus, verdict: StepVerdict | None, *, is_frozen: bool
+) -> tuple[str, str] | None:
+    """Return reason and message where the candidate must go."""
+    if this.spec.abort:
+        return "Aborted", "spec.abort is true"
+    if verdict is not None and verdict.verdict is Verdict.FAIL:
+        return "AnalysisFailed", verdict.message
+    if is_frozen:
+        return None
+    return _unhealthy(this, candidate) or _overdue(this, candidate) or _undecided(this, candidate, verdict)
+
+
+def is_interrupted(this: ReleasePass, candidate: CandidateStatus) -> bool:
+    """Say whether an abort has written the candidate's weight as 0 and then died, so that it must be finished."""
+    was = this.status.candidate
+    return (
+        bool(this.requested)
+        and not this.requested.get(candidate.revision)
+        and was is not None
+        and was.weight_since is not None
+    )
+
+
+def _unhealthy(this: ReleasePass, candidate: CandidateStatus) -> tuple[str, str] | None:
+    if candidate.unready_since is None:
+        return None
+    grace_s = this.seen.policy.unready_grace_s
+    age_s = this.age_s(candidate.unready_since, "status.candidate.unreadySince")
+    if age_s <= grace_s:
+        this.wait(grace_s - age_s + 1)
+        return None
+    return "Unhealthy", f"not ready for over {grace_s:.0f} s: {this.arm_message(candidate.revision)}"
+
+
+def _overdue(this: ReleasePass, candidate: CandidateStatus) -> tuple[str, str] | None:
+    """A candidate that never got ready, or whose weight the gateway never acknowledged."""
+    deadline_s = this.spec.rollout.progress_deadline_seconds
+    if candidate.ready_at is None:
+        age_s, what = this.age_s(candidate.since, "status.candidate.since"), this.arm_message(candidate.revision)
+    elif candidate.weight_since is None and candidate.paused_since is None and not this.spec.paused:
+        age_s = this.age_s(candidate.step_since or candidate.since, "status.candidate.stepSince")
+        what = "the gateway does not acknowledge its weight"
+    else:
+        return None
+    if age_s <= deadline_s:
+        this.wait(deadline_s - age_s + 1)
+        return None
+    return "ProgressDeadlineExceeded", f"no progress within progressDeadlineSeconds {deadline_s}: {what}"
+
+
+def _undecided(this: ReleasePass, candidate: CandidateStatus, verdict: StepVerdict | None) -> tuple[str, str] | None:
+    """A step without a verdict by its deadline, or without figures past their grace, where spec.rollout.onFailure is Rollback."""
+    if verdict is None or this.spec.rollout.on_failure is OnFailure.PAUSE:
+        return None
+    why = find_inconclusive(this, candidate, verdict)
+    return ("Inconclusive", why) if why else None

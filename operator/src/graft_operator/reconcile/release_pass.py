@@ -1,0 +1,237 @@
+"""One pass over one ModelRelease: what was seen, what is being decided, and the traffic split that follows from it."""
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Final, Literal, TypeVar
+
+from graft_core.api.conditions import find_condition
+from graft_core.api.v1alpha1.modelrelease import AnalysisStatus, ArmStatus, CandidateStatus, DrainingStatus
+from graft_core.api.v1alpha1.names import FINALIZER
+from graft_core.api.v1alpha1.rollout import OnDrift
+from graft_core.clock import to_rfc3339
+from graft_operator.reconcile import history
+from graft_operator.reconcile.analysis import Judge
+from graft_operator.reconcile.decision import (
+    AddFinalizer,
+    CreateArm,
+    ModelReleaseAction,
+    ModelReleaseDecision,
+    RemoveArm,
+    SetWeights,
+)
+from graft_operator.reconcile.draft import Draft, parse_time, seconds_between
+from graft_operator.reconcile.observed import Arm, ObservedModelRelease, Target
+from graft_operator.reconcile.phases import modelrelease_phase
+
+__all__ = ["MAX_LOOKS", "POLL_S", "ReleasePass", "changed"]
+
+POLL_S: Final = 5.0
+"""Seconds until figures or weights are looked at again where nothing tells of their change."""
+MAX_LOOKS: Final = 32
+"""Entries of status.analysis: the API's bound."""
+
+
+class ReleasePass:
+    """Working state of one pass; `finish` turns it into a decision."""
+
+    def __init__(self, observed: ObservedModelRelease, now: datetime, judge: Judge) -> None:
+        self.seen = observed
+        self.now = now
+        self.judge = judge
+        self.release = observed.release
+        self.spec = observed.release.spec
+        self.status = observed.release.status
+        self.draft = Draft(self.status, generation=observed.release.metadata.generation, now=now)
+        self.arms: Mapping[str, Arm] = {arm.revision: arm for arm in observed.arms}
+        self.requested = {revision: weight for revision, weight in observed.traffic.requested.items() if weight}
+        self.stable: ArmStatus | None = self.status.stable
+        self.candidate: CandidateStatus | None = self.status.candidate
+        self.draining: DrainingStatus | None = self.status.draining
+        self.history = self.status.history
+        self.analysis = self.status.analysis
+        self.creations: dict[str, CreateArm] = {}
+        self.split: SetWeights | None = None
+        self.waits_s: list[float] = []
+        self.removals: dict[str, RemoveArm] = {}
+        self.is_abort = False
+
+    # -- what is there
+
+    def is_ready(self, revision: str | None) -> bool:
+        """Say whether the revision has an arm that can answer."""
+        arm = self.arms.get(revision) if revision is not None else None
+        return arm is not None and arm.ready and not arm.terminating
+
+    def weight(self, revision: str) -> int:
+        """Percent that the gateway acknowledged for a revision."""
+        arm = self.arms.get(revision)
+        return arm.weight_observed if arm is not None else 0
+
+    def arm_message(self, revision: str) -> str:
+        """Say why the revision's arm is not ready."""
+        arm = self.arms.get(revision)
+        if arm is None:
+            return "there is no arm yet"
+        return "it is being removed" if arm.terminating else arm.message or "it gives no reason"
+
+    def serves(self, weights: Mapping[str, int]) -> bool:
+        """Say whether the gateway acknowledged exactly these weights."""
+        in_force = {arm.revision: arm.weight_observed for arm in self.seen.arms if arm.weight_observed}
+        return in_force == {revision: weight for revision, weight in weights.items() if weight}
+
+    def age_s(self, stamp: str | None, path: str) -> float:
+        """Seconds since a time stamp of the status; 0 for none."""
+        return 0.0 if stamp is None else seconds_between(parse_time(stamp, path), self.now)
+
+    def stamp(self) -> str:
+        """Write the time of the pass as statuses hold it."""
+        return to_rfc3339(self.now)
+
+    # -- what is decided
+
+    def wait(self, seconds: float) -> None:
+        """Look again by then."""
+        self.waits_s.append(max(0.0, seconds))
+
+    def create_arm(self, revision: str, target: Target | None) -> None:
+        """Make the arm where there is none; one that still terminates is waited for."""
+        arm = self.arms.get(revision)
+        if arm is None:
+            self.creations[revision] = CreateArm(revision, target if target and target.revision == revision else None)
+        elif arm.terminating:
+            self.wait(POLL_S)
+
+    def remove_arm(self, revision: str) -> None:
+        """Remove the arm if its weight was observed 0 and nothing asks for more."""
+        arm = self.arms.get(revision)
+        if arm is not None and not arm.terminating and arm.weight_observed == 0:
+            self.removals[revision] = RemoveArm(revision, arm.resource_version)
+
+    def drain(self, revision: str, digest: str) -> None:
+        """Make a losing arm the draining one; an older one, at weight 0 by now, goes at once."""
+        if self.draining is not None and self.draining.revision != revision:
+            self.remove_arm(self.draining.revision)
+        if revision not in self.arms:
+            self.draining = None
+            return
+        weight = self.weight(revision)
+        self.draining = DrainingStatus(
+            revision=revision, digest=digest, weight=weight, since=self.stamp() if weight == 0 else None
+        )
+
+    def give_up_candidate(
+        self, outcome: Literal["RolledBack", "Superseded"], reason: str, message: str, candidate: CandidateStatus
+    ) -> None:
+        """Take the candidate back: weight 0 in this pass, drained and removed in later ones."""
+        self.record(candidate.revision, candidate.digest, outcome, reason, message)
+        self.drain(candidate.revision, candidate.digest)
+        self.candidate = None
+        self.is_abort = True
+
+    def record(self, revision: str, digest: str, outcome: history.Outcome, reason: str, message: str) -> None:
+        """Add to the history."""
+        self.history = history.add(
+            self.history, revision, digest, outcome, reason=reason, message=message, now=self.now
+        )
+
+    def note_looks(self, looks: tuple[AnalysisStatus, ...]) -> None:
+        """Put the looks of a step in the place of its earlier ones."""
+        if looks:
+            kept = tuple(look for look in self.analysis if look.step != looks[0].step)
+            self.analysis = (*kept, *looks)[-MAX_LOOKS:]
+
+    def finish(self, weights: Mapping[str, int] | None) -> ModelReleaseDecision:
+        """Close the pass.
+
+        Args:
+            weights: Percent by revision as it should be; None leaves the split as it is written.
+
+        Returns:
+            The decision; weights come before removals, so that an arm loses its traffic first.
+        """
+        if weights is not None:
+            self._split(weights)
+        asked = self.requested if weights is None else weights
+        actions: list[ModelReleaseAction] = []
+        if FINALIZER not in self.release.metadata.finalizers:
+            actions.append(AddFinalizer())
+        actions += self.creations.values()
+        if self.split is not None:
+            actions.append(self.split)
+        actions += [removal for revision, removal in self.removals.items() if not asked.get(revision)]
+        self.draft.put(
+            url=self.seen.url,
+            stable=self.stable,
+            candidate=self.candidate,
+            draining=self.draining,
+            history=self.history,
+            analysis=self.analysis,
+        )
+        status = self.draft.finish(modelrelease_phase(self.draft.conditions))
+        return ModelReleaseDecision(status, tuple(actions), tuple(self.draft.events), min(self.waits_s, default=None))
+
+    def _split(self, weights: Mapping[str, int]) -> None:
+        """Ask for the weights, unless a person's edit is to be kept; nothing keeps a candidate from being taken back."""
+        wanted = {revision: weight for revision, weight in weights.items() if weight}
+        if self.requested == wanted:
+            self._say_split(wanted)
+            return
+        if not self.is_abort and self._is_drift(wanted):
+            # Figures from a split that nobody decided are no evidence: the step's window begins anew.
+            if self.candidate is not None:
+                since = self.stamp() if self.serves(wanted) else None
+                self.candidate = changed(self.candidate, weight_since=since)
+            text = f"weights were found {_told(self.requested)}, expected {_told(wanted)}"
+            if self.spec.rollout.on_drift is OnDrift.PAUSE:
+                text += "; kept, as spec.rollout.onDrift is Pause: set them back, or set it to Restore"
+                self.draft.condition("TrafficSplit", "False", "DriftPaused", text, is_warning=True)
+                return
+            self.draft.tell("Drifted", f"{text}; restored", is_warning=True)
+        self._say_split(wanted)
+        everyone = {revision: wanted.get(revision, 0) for revision in self.arms} | wanted
+        self.split = SetWeights(everyone, self.seen.traffic.resource_version)
+        self.wait(POLL_S)
+
+    def _is_drift(self, wanted: Mapping[str, int]) -> bool:
+        """Say whether the split was in force as it should be, and somebody changed it since.
+
+        Weights that this machine itself may ask for next are no drift: a pass may have died between them and its status.
+        """
+        said = find_condition(self.status.conditions, "TrafficSplit")
+        if said is not None and said.reason == "DriftPaused" and self.spec.rollout.on_drift is OnDrift.PAUSE:
+            return True
+        was = self.status.candidate
+        if was is not None:
+            in_force = was.weight_since is not None and self.candidate is not None
+            return in_force and self.requested.get(was.revision) not in self._own_weights(was)
+        old = self.status.stable
+        in_force = old is not None and old.weight == 100 and said is not None and said.status == "True"
+        return in_force and old is not None and wanted == {old.revision: 100}
+
+    def _own_weights(self, candidate: CandidateStatus) -> tuple[int, ...]:
+        steps = self.spec.rollout.steps[candidate.step + 1 : candidate.step + 2]
+        return (*(step.weight for step in steps), 100)
+
+    def _say_split(self, wanted: Mapping[str, int]) -> None:
+        if self.serves(wanted):
+            if wanted:
+                self.draft.condition("TrafficSplit", "True", "InForce", f"the gateway serves {_told(wanted)}")
+            return
+        self.wait(POLL_S)
+        self.draft.condition("TrafficSplit", "False", "Shifting", f"the gateway is to serve {_told(wanted)}")
+
+
+ModelT = TypeVar("ModelT", ArmStatus, CandidateStatus, DrainingStatus)
+
+
+def changed(model: ModelT, **values: object) -> ModelT:
+    """Copy with other values; the same object where none differs, so that an unchanged status is not written."""
+    updates = {name: value for name, value in values.items() if getattr(model, name) != value}
+    if not updates:
+        return model
+    copy: ModelT = model.model_copy(update=updates)
+    return copy
+
+
+def _told(weights: Mapping[str, int]) -> str:
+    return ", ".join(f"{revision} {weight} %" for revision, weight in sorted(weights.items())) or "nothing"
