@@ -7,7 +7,7 @@ from graft_operator.reconcile.aborts import find_abort_cause, is_interrupted
 from graft_operator.reconcile.decision import ModelReleaseDecision
 from graft_operator.reconcile.goal import Goal, NoGoal
 from graft_operator.reconcile.release_pass import POLL_S, ReleasePass, changed
-from graft_operator.reconcile.steps import advance, step_of
+from graft_operator.reconcile.steps import advance, judge_step, step_of
 
 __all__ = ["decide_candidate", "decide_without_candidate", "refresh"]
 
