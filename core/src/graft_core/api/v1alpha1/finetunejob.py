@@ -247,6 +247,14 @@ class FineTuneJobPhase(StrEnum):
     SUSPENDED = "Suspended"
 
 
+def _tell_steps(data: dict[str, int]) -> str:
+    return f"{data.get('step', 0)}/{data.get('total_steps', 0)}"
+
+
+def _shorten_digest(data: dict[str, str]) -> str:
+    return data.get("digest", "").removeprefix("sha256:")[:12]
+
+
 class ProgressStatus(KubeModel):
     """Where training stands."""
 
@@ -254,6 +262,8 @@ class ProgressStatus(KubeModel):
     """Optimiser steps done."""
     total_steps: Annotated[int, Field(ge=0)] = 0
     """Optimiser steps planned."""
+    steps: Annotated[str, Field(max_length=24, default_factory=_tell_steps)]
+    """Both, as kubectl get shows them: "400/1200"."""
     epoch: DecimalString = "0"
     """Epochs done."""
     loss: DecimalString | None = None
@@ -282,6 +292,8 @@ class ArtifactStatus(KubeModel):
     """Folder of the artifact."""
     digest: Sha256
     """Digest over its files."""
+    short_digest: Annotated[str, Field(max_length=12, default_factory=_shorten_digest)]
+    """Its first 12 hex digits, as kubectl get shows them."""
     size_bytes: Annotated[int, Field(ge=0)]
     """Bytes of all its files."""
     base_model: Annotated[str, Field(max_length=300)]
