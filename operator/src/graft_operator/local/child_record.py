@@ -115,5 +115,5 @@ def after_exit(record: ChildRecord, code: int | None, now: datetime, backoff_s: 
 
 def _backoff_s(restarts: int, bounds: tuple[float, float]) -> float:
     first, longest = bounds
-    ceiling = min(longest, first * 2 ** max(0, restarts - 1))
+    ceiling: float = min(longest, first * 2.0 ** max(0, restarts - 1))
     return ceiling * (0.5 + random.random() / 2)

@@ -18,7 +18,7 @@ from pydantic import ValidationError
 
 from graft_core.api.v1alpha1.finetunejob import FineTuneJob
 from graft_core.clock import Clock, from_rfc3339, to_rfc3339
-from graft_core.contracts.exit_codes import ExitClass
+from graft_core.contracts.exit_codes import EXIT_CODES, ExitClass
 from graft_core.contracts.train_report import TrainReport
 from graft_core.contracts.train_request import TrainRequest
 from graft_core.errors import Conflict
@@ -43,7 +43,7 @@ from graft_operator.reconcile.observed import (
 from graft_operator.render.limits import child_limits
 from graft_operator.settings import LocalSettings
 
-__all__ = ["Children"]
+__all__ = ["Children", "write_text"]
 
 _LOG = logging.getLogger(__name__)
 
@@ -131,7 +131,7 @@ class Children:
         if old is not None and (old.phase not in {"ended", "suspended"} or folder.exists()):
             return
         folder.mkdir(parents=True, exist_ok=True)
-        _write_text(folder / "request.json", request.to_json())
+        write_text(folder / "request.json", request.to_json())
         now = to_rfc3339(self._clock.now())
         self._put(
             ChildRecord(
@@ -314,9 +314,15 @@ class Children:
         ]
         env = {k: v for k, v in os.environ.items() if not k.startswith("GRAFT_")}
         env |= {"GRAFT_CHILD": f"{record.uid}/{record.role}", "PYTHONUNBUFFERED": "1"}
-        pid, started = self._processes.start(
-            folder, record.attempt, command, env | ({} if record.gpus else _HIDDEN_GPUS)
-        )
+        try:
+            pid, started = self._processes.start(
+                folder, record.attempt, command, env | ({} if record.gpus else _HIDDEN_GPUS)
+            )
+        except OSError as error:  # no process or memory left: as if it had started and failed
+            failed = record.model_copy(update={"note": f"{command[0]} cannot be started: {error}"})
+            code = EXIT_CODES[ExitClass.INFRASTRUCTURE]
+            self._put(after_exit(failed, code, self._clock.now(), self._settings.backoff_s))
+            return
         running = record.moved("running", self._clock.now(), pid=pid, started=started)
         self._put(running)
         self._watch(running)
@@ -391,7 +397,8 @@ class Children:
         self._changed(record.uid)
 
 
-def _write_text(path: Path, text: str) -> None:
+def write_text(path: Path, text: str) -> None:
+    """Replace a file whole."""
     draft = path.with_name(path.name + ".tmp")
     draft.write_text(text, encoding="utf-8")
     draft.replace(path)

@@ -95,6 +95,8 @@ def to_status(error: GraftError) -> dict[str, Any]:
 def from_status(status: dict[str, Any]) -> GraftError:
     """Translate a metav1.Status back into the error it was made from."""
     message = str(status.get("message", "the request failed"))
+    if status.get("reason") == "Invalid" and (causes := _causes_of(status)):
+        return Invalid(message.partition(" is invalid: ")[0], causes)
     kinds: dict[str, type[GraftError]] = {
         "NotFound": NotFound,
         "AlreadyExists": AlreadyExists,
@@ -107,3 +109,9 @@ def from_status(status: dict[str, Any]) -> GraftError:
         "BadRequest": InvalidInput,
     }
     return kinds.get(str(status.get("reason")), GraftError)(message)
+
+
+def _causes_of(status: dict[str, Any]) -> list[Cause]:
+    details: dict[str, Any] = status.get("details") or {}
+    causes: list[dict[str, Any]] = details.get("causes") or []
+    return [Cause(str(one.get("field", "")), str(one.get("message", ""))) for one in causes]

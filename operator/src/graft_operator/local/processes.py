@@ -149,6 +149,10 @@ class OsProcesses:
         """Stop watching; the processes live on."""
         for task in self._tasks:
             task.cancel()
+        for own in self._own.values():
+            if own.poll() is None:
+                own.returncode = 0  # tells Popen that nobody will wait for it here any more
+        self._own.clear()
 
     async def _wait(self, folder: Path, who: ProcessId, call: Callable[[], None]) -> None:
         await _gone(who)
