@@ -16,6 +16,7 @@ import orjson
 import pyarrow as pa
 
 from graft_trainer.data.records import Problem
+from graft_trainer.data.sensitive import Sighting, find_kinds
 from graft_trainer.data.shape import Example
 from graft_trainer.data.special import ControlTokens
 from graft_trainer.data.values import BadRecord, texts_of
@@ -99,6 +100,8 @@ class BatchWriter:
         self.index: list[IndexRows] = []
         self.problems: list[Problem] = []
         """Records that spell out a control token or hold NUL."""
+        self.sensitive: dict[str, Sighting] = {}
+        """What looks like a secret or a canary, by kind."""
 
     def add(self, line: int, example: Example, label: int, stratum: int) -> None:
         """Take one example."""
@@ -141,6 +144,7 @@ class BatchWriter:
     def _drop_forged(self) -> None:
         # One search over all texts: clean batches, nearly all of them, are not looked at record by record.
         joined = b"\n".join((*self._inputs, *self._answers))
+        self._note_sensitive(joined)
         has_nul = b"\\u0000" in joined or b"\x00" in joined
         if not has_nul and not self._tokens.may_occur(joined):
             return
@@ -155,6 +159,18 @@ class BatchWriter:
             self._inputs = [self._inputs[i] for i in kept]
             self._answers = [self._answers[i] for i in kept]
             self._numbers = [self._numbers[i] for i in kept]
+
+    def _note_sensitive(self, joined: bytes) -> None:
+        for kind in find_kinds(joined):
+            hits = [
+                self._numbers[i][0]
+                for i, texts in enumerate(zip(self._inputs, self._answers, strict=True))
+                if kind in find_kinds(b"\n".join(texts))
+            ]
+            if hits:
+                first, count = hits[0], len(hits)
+                known = self.sensitive.get(kind)
+                self.sensitive[kind] = Sighting(known.line, known.count + count) if known else Sighting(first, count)
 
     def _find_forged(self, raw: bytes, answer: bytes) -> str | None:
         text = f"{texts_of(orjson.loads(raw))}\n{answer.decode()}"

@@ -93,7 +93,7 @@ def _common_columns(records: Iterable[Collection[str]]) -> tuple[str, ...]:
     total = 0
     for names in records:
         total += 1
-        seen.update(dict.fromkeys(names))
+        seen.update(list(names))
     return tuple(name for name, count in seen.items() if 2 * count >= total)
 
 

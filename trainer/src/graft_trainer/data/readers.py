@@ -8,7 +8,7 @@ import csv
 import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Final, cast
+from typing import Any, Final, NoReturn, cast
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -221,7 +221,7 @@ class _ArrayWalker:
         self._counted = max(self._counted, at)
         return self._line
 
-    def _fail(self, reason: str) -> None:
+    def _fail(self, reason: str) -> NoReturn:
         raise DatasetError.of_file(self._file.uri, reason, line=self._line_at(self._at))
 
 

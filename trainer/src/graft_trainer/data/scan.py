@@ -9,6 +9,7 @@ from graft_trainer.data.faults import MAX_EXAMPLES
 from graft_trainer.data.lines import LinePiece, LineReader
 from graft_trainer.data.readers import read_rows
 from graft_trainer.data.records import Problem, SplitName
+from graft_trainer.data.sensitive import Sighting
 from graft_trainer.data.shape import Shaper, ShaperSpec
 from graft_trainer.data.sources import InputFile
 from graft_trainer.data.special import ControlTokens
@@ -59,6 +60,8 @@ class PieceResult:
     """Labels by code in `index`."""
     strata: tuple[str, ...]
     """Strata by code in `index`."""
+    sensitive: dict[str, Sighting]
+    """What looks like a secret or a canary, by kind; lines count within the piece."""
 
 
 def scan_piece(job: PieceJob) -> PieceResult:
@@ -99,4 +102,5 @@ def scan_piece(job: PieceJob) -> PieceResult:
         problems=problems[:MAX_EXAMPLES],
         labels=labels.names,
         strata=strata.names,
+        sensitive=writer.sensitive,
     )

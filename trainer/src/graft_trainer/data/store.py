@@ -77,12 +77,15 @@ class DatasetMeta(BaseModel):
 class StoredRecords:
     """Records by their number over all files."""
 
-    def __init__(self, folder: Path, meta: DatasetMeta) -> None:
-        self._folder, self._meta = folder, meta
+    def __init__(
+        self, folder: Path, batches: Sequence[BatchMeta], layout: DatasetFormat, *, is_classification: bool
+    ) -> None:
+        self._folder, self._batches = folder, batches
         self._first: list[int] = [0]
-        for batch in meta.batches:
+        for batch in batches:
             self._first.append(self._first[-1] + batch.rows)
-        self._is_chat = meta.format is DatasetFormat.MESSAGES
+        self._is_chat = layout is DatasetFormat.MESSAGES
+        self._is_classification = is_classification
         self._open = lru_cache(maxsize=_OPEN_PARTS)(self._open_part)
 
     def _open_part(self, part: str) -> Any:  # noqa: ANN401 - pyarrow has no types
@@ -95,7 +98,7 @@ class StoredRecords:
 
     def _find(self, seq: int) -> tuple[BatchMeta, Any, int]:
         at = bisect_right(self._first, seq) - 1
-        meta = self._meta.batches[at]
+        meta = self._batches[at]
         return meta, self._open(meta.part).get_batch(meta.number), seq - self._first[at]
 
     def record(self, seq: int) -> Record:
@@ -111,7 +114,7 @@ class StoredRecords:
             fields={} if self._is_chat else held,
             messages=tuple(Message(**turn) for turn in held) if self._is_chat else None,
             answer=text,
-            label=text if self._meta.is_classification else None,
+            label=text if self._is_classification else None,
         )
 
 
@@ -158,7 +161,7 @@ def open_prepared(folder: Path) -> PreparedDataset:
         raise NotReady(
             f"no prepared data set in {folder.name!r} of the run folder; run validate or train first"
         ) from err
-    stored = StoredRecords(folder, meta)
+    stored = StoredRecords(folder, meta.batches, meta.format, is_classification=meta.is_classification)
     splits = {name: RecordSplit(stored, np.load(folder / f"{name}.npy", mmap_mode="r")) for name in SplitNames}
     return PreparedDataset(
         train=splits["train"],

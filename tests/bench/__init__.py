@@ -1,0 +1,1 @@
+"""Benches: they measure and write JSON, and assert nothing about time."""

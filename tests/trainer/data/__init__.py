@@ -1,0 +1,1 @@
+"""Tests of graft_trainer.data: files as people have them, and as they should not be."""
