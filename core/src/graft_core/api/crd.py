@@ -2,21 +2,23 @@
 
 import re
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import yaml
 from pydantic import BaseModel
 
 from graft_core.api.generated import run_generator
 from graft_core.api.schema import Schema, structural_schema
+from graft_core.api.v1alpha1.columns import COLUMNS, SHORT_NAMES, Column
 from graft_core.api.v1alpha1.finetunejob import FineTuneJob, FineTuneJobSpec, FineTuneJobStatus
 from graft_core.api.v1alpha1.modelrelease import ModelRelease, ModelReleaseSpec, ModelReleaseStatus
 from graft_core.api.v1alpha1.names import GROUP, KIND_FINETUNEJOB, KIND_MODELRELEASE, PLURALS, VERSION
 
-__all__ = ["KINDS", "Column", "Kind", "crd_files", "object_schema", "render_crd"]
+__all__ = ["KINDS", "Kind", "crd_files", "object_schema", "render_crd"]
 
 FOLDER: Final = Path("manifests/crds")
 
@@ -34,16 +36,6 @@ NAME_RULES: Final[list[Schema]] = [
 
 
 @dataclass(frozen=True)
-class Column:
-    """A column of kubectl get."""
-
-    name: str
-    type: str
-    path: str
-    is_wide: bool = False
-
-
-@dataclass(frozen=True)
 class Kind:
     """What there is to say of a kind besides its schema."""
 
@@ -58,34 +50,19 @@ class Kind:
 KINDS: Final = {
     KIND_FINETUNEJOB: Kind(
         KIND_FINETUNEJOB,
-        "ftj",
+        SHORT_NAMES[KIND_FINETUNEJOB],
         FineTuneJob,
         FineTuneJobSpec,
         FineTuneJobStatus,
-        (
-            Column("Phase", "string", ".status.phase"),
-            Column("Progress", "string", ".status.progress.steps"),
-            Column("Loss", "string", ".status.progress.loss"),
-            Column("Score", "string", ".status.gates[0].value"),
-            Column("Artifact", "string", ".status.artifact.shortDigest"),
-            Column("Model", "string", ".spec.model.id", is_wide=True),
-            Column("Age", "date", ".metadata.creationTimestamp"),
-        ),
+        COLUMNS[KIND_FINETUNEJOB],
     ),
     KIND_MODELRELEASE: Kind(
         KIND_MODELRELEASE,
-        "mr",
+        SHORT_NAMES[KIND_MODELRELEASE],
         ModelRelease,
         ModelReleaseSpec,
         ModelReleaseStatus,
-        (
-            Column("Phase", "string", ".status.phase"),
-            Column("Stable", "string", ".status.stable.revision"),
-            Column("Candidate", "string", ".status.candidate.revision"),
-            Column("Weight", "integer", ".status.candidate.weight"),
-            Column("URL", "string", ".status.url"),
-            Column("Age", "date", ".metadata.creationTimestamp"),
-        ),
+        COLUMNS[KIND_MODELRELEASE],
     ),
 }
 """Graft's kinds by name."""
@@ -162,7 +139,8 @@ _NUMBER_LIKE: Final = re.compile(r"^[-+.]?[0-9]")
 def _represent_text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
     # YAML 1.1 as PyYAML has it takes 2e-4 for a text, YAML 1.2 and Kubernetes' parser take it for a number.
     style = '"' if _NUMBER_LIKE.match(text) else None
-    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=style)
+    represent = cast("Callable[..., yaml.ScalarNode]", dumper.represent_scalar)  # pyright: ignore[reportUnknownMemberType]  # its stub leaves `value` open
+    return represent("tag:yaml.org,2002:str", text, style=style)
 
 
 _Dumper.add_representer(str, _represent_text)
