@@ -3,14 +3,18 @@
 import importlib
 import os
 import sys
+from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple, NoReturn
+from typing import TYPE_CHECKING, NamedTuple, NoReturn
 
 import click
 
 from graft_core.errors import GraftError
 
-__all__ = ["COMMANDS", "Lazy", "LazyGroup", "graft", "main"]
+if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
+
+__all__ = ["COMMANDS", "COMPLETE_VARIABLE", "Lazy", "LazyGroup", "graft", "main", "run"]
 
 
 class Lazy(NamedTuple):
@@ -41,6 +45,7 @@ COMMANDS = {
     "logs": Lazy(
         "graft_operator.cli.commands.logs", "logs", "Print the log of a job's child or of a release's predictor."
     ),
+    "report": Lazy("graft_operator.cli.commands.report", "report", "Print where a job's HTML report lies."),
     "delete": Lazy("graft_operator.cli.commands.delete", "delete", "Delete objects."),
     "suspend": Lazy(
         "graft_operator.cli.commands.lifecycle", "suspend", "Stop a job (it saves first) or hold a release's weights."
@@ -80,12 +85,41 @@ class LazyGroup(click.Group):
             raise TypeError(f"{entry.module}.{entry.attribute} is not a command")
         return command
 
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> "list[CompletionItem]":
+        """Offer command names from the table, without importing any."""
+        from click.shell_completion import CompletionItem  # only the shell asks for it
+
+        names = [CompletionItem(name, help=entry.short_help) for name, entry in COMMANDS.items()]
+        return [one for one in names if one.value.startswith(incomplete)] + click.Command.shell_complete(
+            self, ctx, incomplete
+        )
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find the command, or say which was likely meant."""
+        try:
+            return super().resolve_command(ctx, args)
+        except click.UsageError as error:
+            from difflib import get_close_matches  # only for a misspelt command
+
+            close = get_close_matches(args[0], COMMANDS, n=1)
+            if close:
+                raise click.UsageError(f"{error.message} Did you mean {close[0]!r}?", ctx) from error
+            raise
+
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the list of commands from the table, without importing any."""
         del ctx
         with formatter.section("Commands"):
             formatter.write_dl([(name, entry.short_help) for name, entry in COMMANDS.items()])
 
+
+COMPLETE_VARIABLE = "_GRAFT_COMPLETE"
+"""Set by the shell's completion script, whatever name the command was called by."""
+
+INTERRUPTED = 130
+"""128 + SIGINT, as shells report it."""
 
 EPILOG = """\b
 Examples:
@@ -107,15 +141,44 @@ def graft() -> None:
     """
 
 
-def main() -> NoReturn:
-    """Run the command; a Graft error becomes one line on stderr and exit code 1."""
+def run(argv: Sequence[str] | None = None, program: str = "graft") -> int:
+    """Run the command; a Graft error becomes a message on stderr.
+
+    Args:
+        argv: Words after the program's name; None: those of the process.
+        program: Name that help and usage show.
+
+    Returns:
+        Exit code: 0, 1 for an error, 2 for wrong usage, 130 for Ctrl-C.
+    """
     try:
-        graft.main(prog_name=Path(sys.argv[0]).name or "graft")
+        graft.main(
+            None if argv is None else list(argv),
+            prog_name=program,
+            complete_var=COMPLETE_VARIABLE,
+            standalone_mode=False,
+        )
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except click.exceptions.Exit as error:
+        return error.exit_code
+    except click.Abort:
+        return INTERRUPTED
     except GraftError as error:
         click.echo(f"error: {error}", err=True)
-        sys.exit(1)
+        return 1
+    return 0
+
+
+def main() -> NoReturn:
+    """Run the command as a process of its own."""
+    program = Path(sys.argv[0]).name or "graft"
+    try:
+        code = run(program=program.replace("kubectl-", "kubectl "))
+        sys.stdout.flush()
     except BrokenPipeError:
         # The reader went away (`graft get | head`): nothing is left to say to it, and Python must not try again at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(1)
-    sys.exit(0)
+        code = 1
+    sys.exit(code)

@@ -1,44 +1,81 @@
-"""`-o json|yaml|wide|name`: what is printed where a table is not wanted."""
+"""`-o json|yaml|name|jsonpath=…`: what is printed where a table is not wanted."""
 
 import json
 from collections.abc import Sequence
-from typing import Any
 
-import yaml
+import click
+from click.shell_completion import CompletionItem
 
-__all__ = ["FORMATS", "to_text"]
+from graft_core.api.v1alpha1.names import GROUP
+from graft_core.errors import InvalidInput
+from graft_operator.cli.fields import Json, as_objects, name_of, text
+from graft_operator.cli.jsonpath import look_up, parse_path, to_words
 
-FORMATS = ("json", "yaml", "name", "wide")
+__all__ = ["FORMATS", "OutputFormat", "to_list", "to_text", "to_yaml"]
 
-
-class _Dumper(yaml.SafeDumper):
-    """Block style, keys in the order of the object, long strings unfolded."""
-
-
-_Dumper.add_representer(
-    str,
-    lambda dumper, text: dumper.represent_scalar("tag:yaml.org,2002:str", text, style="|" if "\n" in text else None),
-)
+FORMATS = ("json", "yaml", "wide", "name", "jsonpath=")
+"""What -o takes; the last one is followed by a path."""
 
 
-def to_text(form: str, objects: Sequence[dict[str, Any]], *, single: bool) -> str:
-    """Write objects in one of the formats but `wide`.
+class OutputFormat(click.ParamType[str]):
+    """The value of -o."""
+
+    name = "format"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """Check a format and the path within it."""
+        form = str(value)
+        if form.startswith("jsonpath="):
+            try:
+                parse_path(form.removeprefix("jsonpath="))
+            except InvalidInput as error:
+                self.fail(str(error), param, ctx)
+        elif form not in FORMATS:
+            self.fail(
+                f"{form!r} is not an output format; expected json, yaml, wide, name or jsonpath={{.path}}", param, ctx
+            )
+        return form
+
+    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+        """Offer the formats."""
+        return [CompletionItem(form) for form in FORMATS if form.startswith(incomplete)]
+
+
+def to_list(objects: Sequence[Json]) -> Json:
+    """Put a List around objects."""
+    return {"apiVersion": "v1", "kind": "List", "metadata": {}, "items": list(objects)}
+
+
+def to_text(form: str, body: Json) -> str:
+    """Write one object, or a List, in one of the formats but `wide`.
 
     Args:
-        form: json, yaml or name.
-        objects: API objects.
-        single: One object was asked for by name, so that no List is put around it.
+        form: As checked by `OutputFormat`.
+        body: An object or a List.
 
     Returns:
-        Text without a final newline.
+        Text with its final newline; empty where there is nothing to write.
     """
     if form == "name":
-        return "\n".join(f"{o['kind'].lower()}.graft.dev/{o['metadata']['name']}" for o in objects)
-    body: Any = (
-        objects[0]
-        if single and len(objects) == 1
-        else {"apiVersion": "v1", "kind": "List", "metadata": {}, "items": list(objects)}
-    )
+        objects = as_objects(body.get("items")) if text(body, "kind") == "List" else [body]
+        return "".join(f"{text(one, 'kind').lower()}.{GROUP}/{name_of(one)}\n" for one in objects)
     if form == "json":
-        return json.dumps(body, indent=2, ensure_ascii=False)
-    return yaml.dump(body, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=4096).rstrip("\n")
+        return json.dumps(body, indent=2, ensure_ascii=False) + "\n"
+    if form == "yaml":
+        return to_yaml(body)
+    return to_words(look_up(body, form.removeprefix("jsonpath="))) + "\n"
+
+
+def to_yaml(body: Json) -> str:
+    """Write block-style YAML, keys in the order of the object, long strings unfolded, texts of several lines as literal blocks."""
+    import yaml  # a table needs none of it
+
+    class Dumper(yaml.SafeDumper):
+        """Ours to change: representers are kept by class."""
+
+    def represent_text(dumper: yaml.SafeDumper, value: str) -> yaml.ScalarNode:
+        del dumper
+        return yaml.ScalarNode("tag:yaml.org,2002:str", value, style="|" if "\n" in value else None)
+
+    Dumper.add_representer(str, represent_text)
+    return yaml.dump(body, Dumper=Dumper, sort_keys=False, allow_unicode=True, width=4096)

@@ -2,70 +2,57 @@
 
 from collections.abc import Iterable, Sequence
 from datetime import datetime
-from typing import Any
 
-from graft_core.api.crd import PrinterColumn, printer_columns
+from graft_core.api.v1alpha1.columns import COLUMNS, Column
 from graft_core.clock import from_rfc3339
 from graft_operator.cli.durations import to_age
+from graft_operator.cli.fields import Json, name_of, namespace_of
+from graft_operator.cli.jsonpath import look_up, to_words
 
-__all__ = ["Table", "look_up"]
+__all__ = ["Table", "align"]
 
 
 class Table:
     """A table of one kind, whose columns only ever grow wider, so that a watch stays readable."""
 
     def __init__(self, kind: str, *, wide: bool, with_namespace: bool) -> None:
-        self._columns: Sequence[PrinterColumn] = [c for c in printer_columns(kind) if wide or not c.priority]
+        self._columns = [column for column in COLUMNS[kind] if wide or not column.is_wide]
         self._with_namespace = with_namespace
         self._widths: list[int] = []
 
     def header(self) -> list[str]:
         """Return the titles."""
         names = ["NAMESPACE"] if self._with_namespace else []
-        return [*names, "NAME", *(c.name.upper() for c in self._columns)]
+        return [*names, "NAME", *(column.name.upper() for column in self._columns)]
 
-    def row(self, obj: dict[str, Any], now: datetime) -> list[str]:
+    def row(self, obj: Json, now: datetime) -> list[str]:
         """Return the cells of one object."""
-        meta = obj["metadata"]
-        head = [meta["namespace"], meta["name"]] if self._with_namespace else [meta["name"]]
+        head = [namespace_of(obj), name_of(obj)] if self._with_namespace else [name_of(obj)]
         return [*head, *(_cell(obj, column, now) for column in self._columns)]
 
     def lines(self, rows: Iterable[Sequence[str]]) -> list[str]:
         """Align rows with each other and with all lines before them."""
-        listed = [list(row) for row in rows]
-        for row in listed:
-            self._widths = [
-                max(len(cell), width) for cell, width in zip(row, self._widths or [0] * len(row), strict=True)
-            ]
-        return [
-            "   ".join(cell.ljust(width) for cell, width in zip(row, self._widths, strict=True)).rstrip()
-            for row in listed
-        ]
+        return align(rows, self._widths)
 
 
-def look_up(obj: object, json_path: str) -> object:
-    """Follow a simple JSONPath (`.a.b`, `.a[0].b`); None where there is nothing.
+def align(rows: Iterable[Sequence[str]], widths: list[int]) -> list[str]:
+    """Write rows in columns.
 
     Args:
-        obj: An API object.
-        json_path: Keys and indices only, with or without braces, as printer columns and `--for=jsonpath` use them.
+        rows: Cells, as many in each row.
+        widths: Widths so far; raised to what these rows need.
 
     Returns:
-        The value there, or None.
+        A line for each row.
     """
-    path = json_path.strip("{}").lstrip("$").replace("[", ".").replace("]", "")
-    for key in (part for part in path.split(".") if part):
-        if isinstance(obj, list):
-            obj = obj[int(key)] if key.isdecimal() and int(key) < len(obj) else None
-        else:
-            obj = obj.get(key) if isinstance(obj, dict) else None
-    return obj
+    listed = [list(row) for row in rows]
+    needed = [max(map(len, column)) for column in zip(*listed, strict=True)]
+    widths[:] = [max(pair) for pair in zip(needed, widths or needed, strict=True)]
+    return ["   ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in listed]
 
 
-def _cell(obj: dict[str, Any], column: PrinterColumn, now: datetime) -> str:
-    value = look_up(obj, column.json_path)
-    if value is None or value == "":
+def _cell(obj: Json, column: Column, now: datetime) -> str:
+    value = to_words(look_up(obj, column.path))
+    if not value:
         return "-"
-    if column.type == "date":
-        return to_age((now - from_rfc3339(str(value))).total_seconds())
-    return str(value)
+    return to_age((now - from_rfc3339(value)).total_seconds()) if column.type == "date" else value

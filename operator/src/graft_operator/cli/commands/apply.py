@@ -1,13 +1,17 @@
 """`graft apply` and `graft validate`: files in, objects out; one bad document and nothing changes."""
 
+from collections.abc import Iterable, Iterator
+
 import click
 
-from graft_core.errors import InvalidInput
-from graft_operator.cli.manifests import read_documents
-from graft_operator.cli.resources import find_kind
+from graft_core.errors import GraftError
+from graft_operator.cli.fields import text
+from graft_operator.cli.manifests import Document, read_manifests, refuse
+from graft_operator.cli.resources import Target, find_kind
 from graft_operator.cli.session import Session, connected
+from graft_operator.local.faults import Invalid
 
-__all__ = ["apply", "validate"]
+__all__ = ["apply", "in_one_namespace", "submit", "validate"]
 
 _FILES = click.option(
     "-f",
@@ -16,6 +20,7 @@ _FILES = click.option(
     multiple=True,
     required=True,
     metavar="PATH",
+    type=click.Path(allow_dash=True),
     help="File, folder or - (stdin); may be repeated.",
 )
 
@@ -29,33 +34,110 @@ Examples:
   graft apply -f job.yaml --dry-run"""
 )
 @_FILES
-@click.option("--dry-run", is_flag=True, help="Say what would happen; change nothing.")
+@click.option(
+    "--dry-run",
+    "dry_run",
+    is_flag=False,
+    flag_value="server",
+    default="none",
+    type=click.Choice(["none", "server"]),
+    metavar="[=server]",
+    help="Say what would happen; change nothing.",
+)
 @connected
-def apply(session: Session, *, paths: tuple[str, ...], dry_run: bool) -> None:
+def apply(session: Session, *, paths: tuple[str, ...], dry_run: str) -> None:
     """Create or change objects from files. All documents are checked first: one that is refused means that nothing changes.
 
     A relative URI such as file:./data/train.jsonl is taken from the folder of the file that names it.
     """
-    documents = read_documents(paths)
-    results = session.apply([d.body for d in documents], dry_run=dry_run)
+    submit(session, paths, dry_run=dry_run == "server")
+
+
+def submit(session: Session, paths: Iterable[str], *, dry_run: bool = False) -> None:
+    """Apply files, telling what became of each object.
+
+    Args:
+        session: Where to.
+        paths: Files, folders, `-`.
+        dry_run: Check only.
+
+    Raises:
+        InvalidInput: Any document is refused; with all faults of all files, each with its file.
+    """  # noqa: DOC502  # refuse() makes it
+    found = read_manifests(paths)
+    for warning in found.warnings:
+        click.echo(f"warning: {warning}", err=True)
+    faults = [*found.faults, *in_one_namespace(session, found.documents)]
+    if faults:
+        # What else is wrong is worth knowing in the same go, but nothing is written any more.
+        raise refuse([*faults, *_refused(session, found.documents)])
+    try:
+        results = session.apply([document.body for document in found.documents], dry_run=dry_run)
+    except Invalid as error:
+        raise refuse(_faults_by_file(error, found.documents)) from error
     for result in results:
-        plural = find_kind(result["kind"]).plural
-        click.echo(f"{plural}.graft.dev/{result['name']} {result['result']}{' (dry run)' if dry_run else ''}")
+        target = Target(find_kind(text(result, "kind")), text(result, "name"))
+        click.echo(f"{target.resource} {text(result, 'result')}{' (dry run)' if dry_run else ''}")
+
+
+def in_one_namespace(session: Session, documents: Iterable[Document]) -> Iterator[str]:
+    """Yield a fault for each document that names another namespace than -n does."""
+    for document in documents:
+        named = document.target.namespace
+        if session.is_namespace_given and named is not None and named != session.namespace:
+            yield f"{document.origin}: metadata.namespace {named!r} is not the {session.namespace!r} of -n"
+
+
+def _refused(session: Session, documents: list[Document]) -> list[str]:
+    if not documents:
+        return []
+    try:
+        session.apply([document.body for document in documents], dry_run=True)
+    except Invalid as error:
+        return _faults_by_file(error, documents)
+    except GraftError:
+        return []  # the faults of form stand without a server too
+    return []
+
+
+def _faults_by_file(error: Invalid, documents: list[Document]) -> list[str]:
+    """Put the file before each fault; the API names the document where there are several."""
+    if len(documents) == 1:
+        only = documents[0]
+        return [f"{only.origin}: {only.label}: {_told(cause.field, cause.message)}" for cause in error.causes]
+    origins = {document.label: document.origin for document in documents}
+    faults: list[str] = []
+    for cause in error.causes:
+        label, _, field = cause.field.partition(": ")
+        faults.append(f"{origins.get(label, '?')}: {label}: {_told(field, cause.message)}")
+    return faults
+
+
+def _told(field: str, message: str) -> str:
+    return f"{field}: {message}" if field else message
 
 
 @click.command(
     epilog="""\b
 Examples:
-  graft validate -f job.yaml"""
+  graft validate -f job.yaml
+  graft validate -f examples/01-classify-messages"""
 )
 @_FILES
 def validate(paths: tuple[str, ...]) -> None:
     """Check files against the API (schema and CEL rules) without a running `graft up`. Lists every fault; exit code 1 if there is one."""
-    from graft_core.api.validation import validate_object  # compiling the schema is only paid for here
+    from graft_operator.local.admission import admit  # reading the schema is only paid for here
 
-    documents = read_documents(paths)
-    faults = [f"{d.origin}: {d.label}: {fault}" for d in documents for fault in validate_object(d.body)]
+    found = read_manifests(paths)
+    for warning in found.warnings:
+        click.echo(f"warning: {warning}", err=True)
+    faults = list(found.faults)
+    for document in found.documents:
+        try:
+            admit(document.body, None)
+        except Invalid as error:
+            faults += _faults_by_file(error, [document])
     if faults:
-        raise InvalidInput("\n".join(faults))
-    for document in documents:
+        raise refuse(faults, "not valid")
+    for document in found.documents:
         click.echo(f"{document.origin}: {document.label} is valid")

@@ -6,6 +6,7 @@ import click
 from click.shell_completion import get_completion_class
 
 from graft_core.errors import GraftError, InvalidInput
+from graft_operator.cli.app import COMPLETE_VARIABLE
 from graft_operator.cli.session import Session, connected
 
 __all__ = ["completion", "version"]
@@ -14,26 +15,32 @@ __all__ = ["completion", "version"]
 @click.command(
     epilog="""\b
 Examples:
-  eval "$(graft completion bash)"
-  graft completion zsh > ~/.zfunc/_graft
+  eval "$(graft completion bash)"                    this shell only
+  graft completion bash >> ~/.bashrc                 every bash from now on
+  graft completion zsh > ~/.zfunc/_graft             a folder of your fpath
   graft completion fish > ~/.config/fish/completions/graft.fish"""
 )
 @click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
 @click.pass_context
 def completion(ctx: click.Context, shell: str) -> None:
-    """Print the completion script for a shell."""
+    """Print the completion script for a shell. It completes commands, kinds, and the names of the objects of a running `graft up`."""
     found = get_completion_class(shell)
     if found is None:
         raise InvalidInput(f"no completion for {shell!r}; expected bash, zsh or fish")
-    click.echo(found(ctx.find_root().command, {}, "graft", "_GRAFT_COMPLETE").source())
+    click.echo(found(ctx.find_root().command, {}, "graft", COMPLETE_VARIABLE).source())
 
 
-@click.command()
+@click.command(
+    epilog="""\b
+Examples:
+  graft version
+  graft version --state runs/state"""
+)
 @connected
 def version(session: Session) -> None:
     """Print the versions of the command and of the running `graft up`."""
     click.echo(f"graft {version_of('graft-operator')}")
     try:
-        click.echo(f"graft up {session.client.call('GET', '/version')['version']}")
+        click.echo(f"graft up {session.server_version()}")
     except GraftError as error:
         click.echo(f"graft up: {error}", err=True)

@@ -1,14 +1,16 @@
 """`graft describe`: one object for a person, with what it waits for and what happened to it."""
 
-from collections.abc import Sequence
 from datetime import datetime
-from typing import Any
 
 import click
 
-from graft_core.clock import SystemClock, from_rfc3339
-from graft_operator.cli.durations import to_age
-from graft_operator.cli.output import to_text
+from graft_core.api.v1alpha1.names import KIND_FINETUNEJOB
+from graft_core.clock import SystemClock
+from graft_operator.cli.blocks import ago, table, values
+from graft_operator.cli.completing import complete_objects
+from graft_operator.cli.fields import Json, child, children, name_of, namespace_of, number, text
+from graft_operator.cli.job_description import describe_job
+from graft_operator.cli.release_description import describe_release
 from graft_operator.cli.resources import parse_targets
 from graft_operator.cli.session import Session, connected
 
@@ -21,57 +23,64 @@ Examples:
   graft describe ftj/my-job
   graft describe mr my-release"""
 )
-@click.argument("what", nargs=-1, required=True, metavar="KIND/NAME | KIND NAME")
+@click.argument("what", nargs=-1, required=True, metavar="KIND/NAME | KIND NAME", shell_complete=complete_objects)
 @connected
 def describe(session: Session, *, what: tuple[str, ...]) -> None:
-    """Show one object with its conditions and events."""
+    """Show one object: what it does, how far it is, its conditions and events. `graft get -o yaml` shows it whole."""
     for index, target in enumerate(parse_targets(what)):
         if index:
             click.echo()
-        click.echo("\n".join(_lines(session.get(target), session.events(target))))
+        click.echo("\n".join(_lines(session.get(target), session.events(target), SystemClock().now())))
 
 
-def _lines(obj: dict[str, Any], events: list[dict[str, Any]]) -> list[str]:
-    now = SystemClock().now()
-    meta, status = obj["metadata"], dict(obj.get("status", {}))
-    conditions = status.pop("conditions", [])
-    lines = [
-        f"Name:       {meta['name']}",
-        f"Namespace:  {meta['namespace']}",
-        f"Kind:       {obj['kind']}",
-        f"Generation: {meta['generation']} (status is about {status.pop('observedGeneration', 0)})",
-        f"Age:        {to_age((now - from_rfc3339(meta['creationTimestamp'])).total_seconds())}",
-        f"Phase:      {status.pop('phase', '-')}",
-        "",
-        *_table(
-            "Conditions:", [_condition(c, now) for c in conditions], ("TYPE", "STATUS", "REASON", "AGE", "MESSAGE")
-        ),
+def _lines(obj: Json, events: list[Json], now: datetime) -> list[str]:
+    body = describe_job if text(obj, "kind") == KIND_FINETUNEJOB else describe_release
+    return [*values(_head(obj, now)), "", *body(obj, now), *_conditions(obj, now), *_events(events, now)]
+
+
+def _head(obj: Json, now: datetime) -> list[tuple[str, str]]:
+    generation, seen = number(obj, "metadata", "generation"), number(obj, "status", "observedGeneration")
+    labels = child(obj, "metadata", "labels")
+    deleted = text(obj, "metadata", "deletionTimestamp")
+    return [
+        ("Name", name_of(obj)),
+        ("Namespace", namespace_of(obj)),
+        ("Kind", text(obj, "kind")),
+        ("Labels", ", ".join(f"{key}={value}" for key, value in labels.items())),
+        ("Age", ago(text(obj, "metadata", "creationTimestamp"), now)),
+        ("Deleting", f"since {ago(deleted, now)}" if deleted else ""),
+        ("Phase", text(obj, "status", "phase", default="Pending")),
+        ("Note", "" if seen == generation else "the last change of the spec has not been seen yet"),
     ]
-    for title, body in (("Status:", status), ("Spec:", obj["spec"])):
-        lines += ["", title, *("  " + line for line in to_text("yaml", [body], single=True).splitlines())]
+
+
+def _conditions(obj: Json, now: datetime) -> list[str]:
     rows = [
         (
-            e["type"],
-            e["reason"],
-            to_age((now - from_rfc3339(e["lastTimestamp"])).total_seconds()),
-            str(e.get("count", 1)),
-            e["message"],
+            text(one, "type"),
+            text(one, "status"),
+            text(one, "reason"),
+            ago(text(one, "lastTransitionTime"), now),
+            text(one, "message"),
         )
-        for e in events
+        for one in children(obj, "status", "conditions")
     ]
-    return [*lines, "", *_table("Events:", rows, ("TYPE", "REASON", "AGE", "COUNT", "MESSAGE"))]
+    return table("Conditions", ("TYPE", "STATUS", "REASON", "AGE", "MESSAGE"), rows, none="<none>")
 
 
-def _condition(condition: dict[str, Any], now: datetime) -> tuple[str, ...]:
-    age = to_age((now - from_rfc3339(condition["lastTransitionTime"])).total_seconds())
-    return condition["type"], condition["status"], condition["reason"], age, condition.get("message", "")
-
-
-def _table(title: str, rows: Sequence[tuple[str, ...]], header: tuple[str, ...]) -> list[str]:
-    if not rows:
-        return [f"{title} <none>"]
-    widths = [max(len(row[i]) for row in [header, *rows]) for i in range(len(header))]
-    return [
-        title,
-        *("  " + "  ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)).rstrip() for row in [header, *rows]),
+def _events(events: list[Json], now: datetime) -> list[str]:
+    rows = [
+        (
+            text(one, "type"),
+            text(one, "reason"),
+            ago(text(one, "lastTimestamp"), now) + _repeated(one, now),
+            text(one, "message"),
+        )
+        for one in events
     ]
+    return table("Events", ("TYPE", "REASON", "AGE", "MESSAGE"), rows, none="<none>")
+
+
+def _repeated(event: Json, now: datetime) -> str:
+    count = number(event, "count")
+    return f" (x{count} over {ago(text(event, 'firstTimestamp'), now)})" if count > 1 else ""

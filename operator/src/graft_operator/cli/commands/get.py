@@ -1,17 +1,22 @@
 """`graft get`: tables, JSON, YAML, and watches."""
 
-import queue
-import threading
-from typing import Any
+import sys
+from collections.abc import Mapping
 
 import click
 
+from graft_core.api.v1alpha1.names import GROUP
 from graft_core.clock import SystemClock
-from graft_core.errors import GraftError, InvalidInput
-from graft_operator.cli.output import FORMATS, to_text
-from graft_operator.cli.resources import Kind, Target, find_kind, parse_kinds
-from graft_operator.cli.session import Session, connected
+from graft_core.errors import InvalidInput
+from graft_operator.cli.completing import complete_objects
+from graft_operator.cli.fields import Json, name_of
+from graft_operator.cli.output import OutputFormat, to_list, to_text
+from graft_operator.cli.resources import KINDS, Kind, find_kind, parse_kinds
+from graft_operator.cli.selectors import Requirement, matches, parse_selector
+from graft_operator.cli.session import Change, Session, connected
 from graft_operator.cli.tables import Table
+from graft_operator.cli.watching import follow
+from graft_operator.local.faults import NotFound
 
 __all__ = ["get"]
 
@@ -19,104 +24,116 @@ __all__ = ["get"]
 @click.command(
     epilog="""\b
 Examples:
-  graft get ftj,mr                 both kinds
+  graft get                        everything
+  graft get ftj,mr -l team=search  both kinds, by label
   graft get ftj/my-job -o yaml     one object, whole
-  graft get mr -w                  watch until Ctrl-C"""
+  graft get mr -w                  watch until Ctrl-C
+  graft get mr/my-release -o jsonpath={.status.url}"""
 )
-@click.argument("what", nargs=-1, required=True, metavar="KIND[/NAME] [NAME...]")
+@click.argument("what", nargs=-1, metavar="[KIND[/NAME]] [NAME...]", shell_complete=complete_objects)
 @click.option(
-    "-o", "--output", "form", type=click.Choice(FORMATS), default=None, help="Output format; default a table."
+    "-o",
+    "--output",
+    "form",
+    type=OutputFormat(),
+    default=None,
+    metavar="FORMAT",
+    help="json, yaml, wide, name or jsonpath={.path}; default a table.",
 )
 @click.option("-w", "--watch", is_flag=True, help="Go on printing changes until interrupted.")
+@click.option(
+    "-l", "--selector", default=None, metavar="LABELS", help="Only these, e.g. team=search or 'team in (a, b)'."
+)
 @click.option("-A", "--all-namespaces", is_flag=True, help="Objects of every namespace.")
 @click.option("--no-headers", is_flag=True, help="Leave the titles out.")
 @connected
 def get(
-    session: Session, *, what: tuple[str, ...], form: str | None, watch: bool, all_namespaces: bool, no_headers: bool
+    session: Session,
+    *,
+    what: tuple[str, ...],
+    form: str | None,
+    watch: bool,
+    selector: str | None,
+    all_namespaces: bool,
+    no_headers: bool,
 ) -> None:
-    """List objects: finetunejobs (ftj), modelreleases (mr), a comma list, or all."""
+    """List objects: finetunejobs (ftj), modelreleases (mr), a comma list, or all, which is the default."""
     kinds, names = _read_arguments(what)
+    requirements = () if selector is None else parse_selector(selector)
+    if names and (requirements or all_namespaces):
+        raise InvalidInput("names go neither with a selector (-l) nor with --all-namespaces (-A)")
     lists = {kind: session.list_objects(kind, all_namespaces=all_namespaces) for kind in kinds}
-    found = {kind: _pick(body["items"], kind, names) for kind, body in lists.items()}
-    if form in {"json", "yaml", "name"}:
-        click.echo(
-            to_text(form, [o for objects in found.values() for o in objects], single=bool(names) and len(names) == 1)
-        )
+    found = {kind: _pick(listing.items, kind, names, requirements) for kind, listing in lists.items()}
+    tables = {kind: Table(kind.kind, wide=form == "wide", with_namespace=all_namespaces) for kind in kinds}
+    if form is None or form == "wide":
+        where = "" if all_namespaces else f" in namespace {session.namespace}"
+        _print_tables(found, tables, headers=not no_headers, none=f"No resources found{where}.")
+    elif watch or sum(map(len, names.values())) == 1:
+        for one in (one for objects in found.values() for one in objects):
+            _print_object(form, one, is_stream=watch)
     else:
-        _print_tables(found, wide=form == "wide", with_namespace=all_namespaces, headers=not no_headers)
+        click.echo(to_text(form, to_list([one for objects in found.values() for one in objects])), nl=False)
+    _refuse_missing(found, names)
     if watch:
-        _follow(session, lists, names, form=form, all_namespaces=all_namespaces)
+        starts = {kind: listing.resource_version for kind, listing in lists.items()}
+        for kind, change in follow(session, starts, all_namespaces=all_namespaces):
+            if (not names or name_of(change.object) in names.get(kind, ())) and matches(requirements, change.object):
+                _print_change(kind, change, tables[kind], form)
 
 
-def _read_arguments(what: tuple[str, ...]) -> tuple[tuple[Kind, ...], dict[Kind, set[str]]]:
-    names: dict[Kind, set[str]] = {}
-    if any("/" in word for word in what):
-        for word in what:
-            kind, _, name = word.partition("/")
-            if not name:
-                raise InvalidInput(f"a name is missing in {word!r}; expected KIND/NAME, e.g. ftj/my-job")
-            names.setdefault(find_kind(kind), set()).add(name)
-        return tuple(names), names
-    kinds = parse_kinds(what[0])
-    return kinds, {kind: set(what[1:]) for kind in kinds} if what[1:] else {}
+def _read_arguments(what: tuple[str, ...]) -> tuple[tuple[Kind, ...], dict[Kind, list[str]]]:
+    """Split words into kinds and, where they were named, the objects of each."""
+    if not what:
+        return KINDS, {}
+    if not any("/" in word for word in what):
+        kinds = parse_kinds(what[0])
+        return kinds, {kind: list(what[1:]) for kind in kinds} if what[1:] else {}
+    names: dict[Kind, list[str]] = {}
+    for word in what:
+        kind, _, name = word.partition("/")
+        if not name:
+            raise InvalidInput(f"a name is missing in {word!r}; expected KIND/NAME, e.g. ftj/my-job")
+        names.setdefault(find_kind(kind), []).append(name)
+    return tuple(names), names
 
 
-def _pick(items: list[dict[str, Any]], kind: Kind, names: dict[Kind, set[str]]) -> list[dict[str, Any]]:
-    wanted = names.get(kind)
-    if wanted is None:
-        return items
-    for name in sorted(wanted - {o["metadata"]["name"] for o in items}):
-        raise InvalidInput(
-            f"{kind.plural}.graft.dev {name!r} not found; `graft get {kind.short}` lists those there are"
-        )
-    return [o for o in items if o["metadata"]["name"] in wanted]
+def _pick(
+    items: list[Json], kind: Kind, names: Mapping[Kind, list[str]], requirements: tuple[Requirement, ...]
+) -> list[Json]:
+    return [one for one in items if (not names or name_of(one) in names[kind]) and matches(requirements, one)]
 
 
-def _print_tables(found: dict[Kind, list[dict[str, Any]]], *, wide: bool, with_namespace: bool, headers: bool) -> None:
+def _refuse_missing(found: Mapping[Kind, list[Json]], names: Mapping[Kind, list[str]]) -> None:
+    there = {(kind, name_of(one)) for kind, objects in found.items() for one in objects}
+    missing = [
+        f'{kind.plural}.{GROUP} "{name}" not found; `graft get {kind.short}` lists those there are'
+        for kind, wanted in names.items()
+        for name in dict.fromkeys(wanted)
+        if (kind, name) not in there
+    ]
+    if missing:
+        raise NotFound("\n".join(missing))
+
+
+def _print_tables(found: Mapping[Kind, list[Json]], tables: Mapping[Kind, Table], *, headers: bool, none: str) -> None:
     now = SystemClock().now()
     blocks: list[str] = []
     for kind, objects in found.items():
         if objects:
-            table = Table(kind.kind, wide=wide, with_namespace=with_namespace)
-            rows = [*([table.header()] if headers else []), *(table.row(o, now) for o in objects)]
-            blocks.append("\n".join(table.lines(rows)))
-    click.echo("\n\n".join(blocks) if blocks else "No resources found.", err=not blocks)
+            rows = [*([tables[kind].header()] if headers else []), *(tables[kind].row(one, now) for one in objects)]
+            blocks.append("\n".join(tables[kind].lines(rows)))
+    click.echo("\n\n".join(blocks) if blocks else none, err=not blocks)
 
 
-def _follow(
-    session: Session,
-    lists: dict[Kind, dict[str, Any]],
-    names: dict[Kind, set[str]],
-    *,
-    form: str | None,
-    all_namespaces: bool,
-) -> None:
-    changes: queue.SimpleQueue[tuple[Kind, dict[str, Any]] | GraftError | None] = queue.SimpleQueue()
-
-    def pump(kind: Kind, resource_version: str) -> None:
-        try:
-            for change in session.watch(kind, resource_version, all_namespaces=all_namespaces):
-                changes.put((kind, change))
-            changes.put(None)
-        except GraftError as error:
-            changes.put(error)
-
-    tables = {kind: Table(kind.kind, wide=form == "wide", with_namespace=all_namespaces) for kind in lists}
-    for kind, body in lists.items():
-        threading.Thread(target=pump, args=(kind, str(body["metadata"]["resourceVersion"])), daemon=True).start()
-    while (item := changes.get()) is not None:
-        if isinstance(item, GraftError):
-            raise item
-        kind, change = item
-        obj = change["object"]
-        if kind not in names or obj["metadata"]["name"] in names[kind]:
-            _print_change(Target(kind, obj["metadata"]["name"]), change["type"], obj, tables[kind], form)
-
-
-def _print_change(target: Target, change: str, obj: dict[str, Any], table: Table, form: str | None) -> None:
-    if form in {"json", "yaml", "name"}:
-        click.echo(("---\n" if form == "yaml" else "") + to_text(form, [obj], single=True))
-    elif change == "DELETED":
-        click.echo(f"{target.label} deleted")
+def _print_change(kind: Kind, change: Change, table: Table, form: str | None) -> None:
+    if form is not None and form != "wide":
+        _print_object(form, change.object, is_stream=True)
+    elif change.type == "DELETED":
+        click.echo(f"{kind.plural}/{name_of(change.object)} deleted")
     else:
-        click.echo(table.lines([table.row(obj, SystemClock().now())])[0])
+        click.echo(table.lines([table.row(change.object, SystemClock().now())])[0])
+    sys.stdout.flush()  # a watch is often piped
+
+
+def _print_object(form: str, one: Json, *, is_stream: bool) -> None:
+    click.echo(("---\n" if is_stream and form == "yaml" else "") + to_text(form, one), nl=False)

@@ -1,13 +1,14 @@
 """The verbs that change one field of a running object: each is what `graft apply` of an edited file would do."""
 
 from collections.abc import Callable
-from typing import Any
 
 import click
 
 from graft_core.api.v1alpha1.names import KIND_FINETUNEJOB, KIND_MODELRELEASE
 from graft_core.errors import Conflict, InvalidInput
-from graft_operator.cli.resources import Target, find_kind, parse_targets
+from graft_operator.cli.completing import complete_objects, complete_releases
+from graft_operator.cli.fields import Json, child, children, name_of, number, text
+from graft_operator.cli.resources import Target, parse_one, parse_targets
 from graft_operator.cli.session import Session, connected
 
 __all__ = ["abort", "promote", "resume", "rollback", "suspend"]
@@ -15,7 +16,7 @@ __all__ = ["abort", "promote", "resume", "rollback", "suspend"]
 MAX_TRIES = 5
 """Somebody else, most often the operator's status write, may change the object between read and write."""
 
-Change = Callable[[dict[str, Any]], str]
+Change = Callable[[Json], str]
 """Changes an object in place and returns what to tell."""
 
 
@@ -28,7 +29,7 @@ def change(session: Session, target: Target, edit: Change) -> None:
             session.update(target, obj)
         except Conflict:
             continue
-        click.echo(f"{target.label} {told}")
+        click.echo(f"{target.resource} {told}")
         return
     raise Conflict(f"{target.label} changed {MAX_TRIES} times while it was being written; try again")
 
@@ -39,7 +40,7 @@ Examples:
   graft suspend ftj/my-job
   graft suspend mr/my-release"""
 )
-@click.argument("what", nargs=-1, required=True, metavar="KIND/NAME | KIND NAME")
+@click.argument("what", nargs=-1, required=True, metavar="KIND/NAME | KIND NAME", shell_complete=complete_objects)
 @connected
 def suspend(session: Session, *, what: tuple[str, ...]) -> None:
     """Stop a job (its children save a checkpoint first) or hold the weights of a release."""
@@ -52,7 +53,7 @@ def suspend(session: Session, *, what: tuple[str, ...]) -> None:
 Examples:
   graft resume ftj/my-job"""
 )
-@click.argument("what", nargs=-1, required=True, metavar="KIND/NAME | KIND NAME")
+@click.argument("what", nargs=-1, required=True, metavar="KIND/NAME | KIND NAME", shell_complete=complete_objects)
 @connected
 def resume(session: Session, *, what: tuple[str, ...]) -> None:
     """Go on with a job or release that was suspended."""
@@ -65,7 +66,7 @@ def resume(session: Session, *, what: tuple[str, ...]) -> None:
 Examples:
   graft promote mr/my-release"""
 )
-@click.argument("what", nargs=-1, required=True, metavar="[mr/]NAME")
+@click.argument("what", nargs=-1, required=True, metavar="[mr/]NAME", shell_complete=complete_releases)
 @connected
 def promote(session: Session, *, what: tuple[str, ...]) -> None:
     """Let a paused rollout go on to its next step. Steps are never skipped: the analysis still decides."""
@@ -77,7 +78,7 @@ def promote(session: Session, *, what: tuple[str, ...]) -> None:
 Examples:
   graft abort mr/my-release"""
 )
-@click.argument("what", nargs=-1, required=True, metavar="[mr/]NAME")
+@click.argument("what", nargs=-1, required=True, metavar="[mr/]NAME", shell_complete=complete_releases)
 @connected
 def abort(session: Session, *, what: tuple[str, ...]) -> None:
     """Take the candidate back now: its weight goes to 0 at once. Apply the release anew, or raise spec.attempt, to try again."""
@@ -90,7 +91,7 @@ Examples:
   graft rollback mr/my-release
   graft rollback mr/my-release --to 7c1d22e0aa"""
 )
-@click.argument("what", nargs=-1, required=True, metavar="[mr/]NAME")
+@click.argument("what", nargs=-1, required=True, metavar="[mr/]NAME", shell_complete=complete_releases)
 @click.option(
     "--to",
     "revision",
@@ -105,51 +106,53 @@ def rollback(session: Session, *, what: tuple[str, ...], revision: str | None) -
 
 
 def _release(what: tuple[str, ...]) -> Target:
-    targets = parse_targets(what) if "/" in what[0] or len(what) > 1 else (Target(find_kind("mr"), what[0]),)
-    if len(targets) != 1 or targets[0].kind.kind != KIND_MODELRELEASE:
-        raise InvalidInput(f"{' '.join(what)!r} is not one release; expected e.g. mr/my-release")
-    return targets[0]
+    return parse_one(what, KIND_MODELRELEASE)
 
 
-def _set_suspended(obj: dict[str, Any], *, suspended: bool) -> str:
-    field = "suspend" if obj["kind"] == KIND_FINETUNEJOB else "paused"
-    obj["spec"][field] = suspended
-    return "suspended" if suspended else "resumed"
+def _set_suspended(obj: Json, *, suspended: bool) -> str:
+    field = "suspend" if text(obj, "kind") == KIND_FINETUNEJOB else "paused"
+    word = "suspended" if suspended else "resumed"
+    spec = child(obj, "spec")
+    if bool(spec.get(field)) == suspended:
+        return f"is {'already' if suspended else 'not'} suspended"
+    spec[field] = suspended
+    return word
 
 
-def _promote(obj: dict[str, Any]) -> str:
-    candidate = obj.get("status", {}).get("candidate")
-    if candidate is None:
-        raise InvalidInput("there is no candidate to promote; `graft get mr` shows what runs")
-    if not obj["spec"].get("paused"):
+def _promote(obj: Json) -> str:
+    candidate = child(obj, "status", "candidate")
+    if not candidate:
+        raise InvalidInput(f"{name_of(obj)!r} has no candidate to promote; `graft get mr` shows what runs")
+    revision = text(candidate, "revision")
+    if child(obj, "spec").get("paused") is not True:
+        raise InvalidInput(f"the rollout of {revision} is not paused; it moves by itself when its analysis passes")
+    child(obj, "spec")["paused"] = False
+    return f"resumed: {revision} goes on from step {number(candidate, 'step') + 1}"
+
+
+def _abort(obj: Json) -> str:
+    revision = text(obj, "status", "candidate", "revision")
+    if not revision:
         raise InvalidInput(
-            f"the rollout of {candidate['revision']} is not paused; it moves by itself when its analysis passes"
+            f"{name_of(obj)!r} has no candidate to take back; `graft rollback` goes back to an earlier revision"
         )
-    obj["spec"]["paused"] = False
-    return f"resumed: {candidate['revision']} goes on from step {candidate.get('step', 0)}"
+    child(obj, "spec")["abort"] = True
+    return f"aborting {revision}"
 
 
-def _abort(obj: dict[str, Any]) -> str:
-    candidate = obj.get("status", {}).get("candidate")
-    if candidate is None:
-        raise InvalidInput("there is no candidate to take back; `graft rollback` goes back to an earlier revision")
-    obj["spec"]["abort"] = True
-    return f"aborting {candidate['revision']}"
-
-
-def _roll_back(obj: dict[str, Any], revision: str | None) -> str:
-    status = obj.get("status", {})
-    stable = (status.get("stable") or {}).get("revision")
-    promoted = [h["revision"] for h in status.get("history", []) if h["outcome"] == "Promoted"]
-    earlier = [r for r in promoted if r != stable]
+def _roll_back(obj: Json, revision: str | None) -> str:
+    stable = text(obj, "status", "stable", "revision")
+    history = children(obj, "status", "history")
+    promoted = list(dict.fromkeys(text(h, "revision") for h in history if text(h, "outcome") == "Promoted"))
+    earlier = [one for one in promoted if one != stable]
     wanted = revision or (earlier[-1] if earlier else None)
     if wanted is None:
-        raise InvalidInput("no earlier revision was promoted, so there is none to go back to")
+        raise InvalidInput(f"no earlier revision of {name_of(obj)!r} was promoted, so there is none to go back to")
     if wanted not in promoted:
         raise InvalidInput(
-            f"revision {wanted!r} was never promoted; expected one of {', '.join(dict.fromkeys(promoted)) or 'none yet'}"
+            f"revision {wanted!r} was never promoted; expected one of {', '.join(promoted) or 'none yet'}"
         )
     if wanted == stable:
         raise InvalidInput(f"revision {wanted!r} is the one that runs")
-    obj["spec"]["rollbackTo"] = wanted
+    child(obj, "spec")["rollbackTo"] = wanted
     return f"rolling back to {wanted}"

@@ -1,10 +1,10 @@
 """`graft logs`: what a child wrote."""
 
-import sys
-
 import click
 
+from graft_core.api.v1alpha1.names import KIND_FINETUNEJOB
 from graft_core.errors import InvalidInput
+from graft_operator.cli.completing import complete_objects
 from graft_operator.cli.resources import parse_targets
 from graft_operator.cli.session import Session, connected
 
@@ -18,19 +18,23 @@ Examples:
   graft logs ftj/my-job --role check
   graft logs mr/my-release --revision 7c1d22e0aa"""
 )
-@click.argument("what", nargs=-1, required=True, metavar="KIND/NAME | KIND NAME")
+@click.argument("what", nargs=-1, required=True, metavar="KIND/NAME | KIND NAME", shell_complete=complete_objects)
 @click.option("-f", "--follow", is_flag=True, help="Go on until the child ends or Ctrl-C.")
 @click.option(
     "--role", type=click.Choice(["check", "train"]), default=None, help="Which child of a job; default the newest."
 )
-@click.option("--revision", default=None, help="Which revision of a release; default the newest.")
+@click.option("--revision", default=None, metavar="REVISION", help="Which revision of a release; default the newest.")
 @connected
 def logs(session: Session, *, what: tuple[str, ...], follow: bool, role: str | None, revision: str | None) -> None:
     """Print the log of a job's check or train child, or of a release's predictor."""
     targets = parse_targets(what)
     if len(targets) != 1:
         raise InvalidInput(f"{len(targets)} objects were named; expected one, e.g. graft logs ftj/my-job")
+    is_job = targets[0].kind.kind == KIND_FINETUNEJOB
+    if (revision if is_job else role) is not None:
+        raise InvalidInput(
+            f"{'--revision is for releases' if is_job else '--role is for jobs'}; got {targets[0].label}"
+        )
     options = {"role": role, "revision": revision, "follow": "true" if follow else None}
     for piece in session.log(targets[0], {key: value for key, value in options.items() if value is not None}):
-        sys.stdout.buffer.write(piece)
-        sys.stdout.buffer.flush()
+        click.echo(piece, nl=False)

@@ -1,17 +1,20 @@
 """`graft wait`: block until a condition, a field's value, or the end of an object."""
 
-import threading
-from typing import Any
-
 import click
 
-from graft_core.errors import GraftError, InvalidInput
+from graft_core.api.v1alpha1.names import GROUP
+from graft_core.clock import SystemClock
+from graft_core.errors import GraftError
+from graft_operator.cli.completing import complete_goals, complete_objects
 from graft_operator.cli.durations import parse_duration_s
+from graft_operator.cli.fields import name_of
+from graft_operator.cli.goals import Goal, parse_goal
 from graft_operator.cli.resources import Target, parse_targets
 from graft_operator.cli.session import Session, connected
-from graft_operator.cli.tables import look_up
+from graft_operator.cli.watching import TimedOut, follow
+from graft_operator.local.faults import NotFound
 
-__all__ = ["check_goal", "is_met", "wait", "wait_for"]
+__all__ = ["wait", "wait_for"]
 
 
 @click.command(
@@ -21,101 +24,61 @@ Examples:
   graft wait mr/my-release --for=jsonpath={.status.phase}=Released
   graft wait ftj/my-job --for=delete"""
 )
-@click.argument("what", nargs=-1, required=True, metavar="KIND/NAME | KIND NAME")
+@click.argument("what", nargs=-1, required=True, metavar="KIND/NAME | KIND NAME", shell_complete=complete_objects)
 @click.option(
-    "--for", "goal", required=True, metavar="GOAL", help="condition=TYPE[=STATUS], jsonpath={.path}=VALUE, or delete."
+    "--for",
+    "words",
+    required=True,
+    metavar="GOAL",
+    shell_complete=complete_goals,
+    help="condition=TYPE[=STATUS], jsonpath={.path}[=VALUE], or delete.",
 )
-@click.option(
-    "--timeout", default="30s", show_default=True, metavar="DURATION", help="How long for each object; 0 looks once."
-)
+@click.option("--timeout", default="30s", show_default=True, metavar="DURATION", help="How long in all; 0 looks once.")
 @connected
-def wait(session: Session, *, what: tuple[str, ...], goal: str, timeout: str) -> None:
+def wait(session: Session, *, what: tuple[str, ...], words: str, timeout: str) -> None:
     """Wait for objects. Exit code 1 when the time is over first, or when a job failed that was waited for to complete."""
-    timeout_s = parse_duration_s(timeout)
-    check_goal(goal)
+    deadline = SystemClock().monotonic() + parse_duration_s(timeout)
+    goal = parse_goal(words)
     for target in parse_targets(what):
-        wait_for(session, target, goal, timeout_s)
-        click.echo(f"{target.label} {'deleted' if goal == 'delete' else 'condition met'}")
+        wait_for(session, target, goal, deadline - SystemClock().monotonic())
+        click.echo(f"{target.resource} {'deleted' if goal.kind == 'delete' else 'condition met'}")
 
 
-def check_goal(goal: str) -> None:
-    """Refuse a goal that can never be met because it is not one."""
-    kind, _, rest = goal.partition("=")
-    good = (
-        (goal == "delete") or (kind == "condition" and rest) or (kind == "jsonpath" and "=" in rest.partition("}")[2])
-    )
-    if not good:
-        raise InvalidInput(
-            f"--for={goal!r} is not understood; expected condition=TYPE[=STATUS], jsonpath={{.path}}=VALUE or delete"
-        )
+def wait_for(session: Session, target: Target, goal: Goal, timeout_s: float) -> None:
+    """Block until the goal is met.
 
+    Args:
+        session: Where the object is.
+        target: Its name.
+        goal: What to wait for.
+        timeout_s: Seconds; none left: look once.
 
-def is_met(goal: str, obj: dict[str, Any]) -> bool:
-    """Say whether an object that is there meets the goal."""
-    kind, _, rest = goal.partition("=")
-    if kind == "condition":
-        name, _, status = rest.partition("=")
-        conditions = obj.get("status", {}).get("conditions", [])
-        return any(
-            c["type"].lower() == name.lower() and c["status"].lower() == (status or "true").lower() for c in conditions
-        )
-    if kind == "jsonpath":
-        path, _, wanted = rest.partition("}")
-        found = look_up(obj, path)
-        return found is not None and str(found) == wanted.removeprefix("=").strip("'\"")
-    return False
-
-
-def wait_for(session: Session, target: Target, goal: str, timeout_s: float) -> None:
-    """Block until the goal is met; a GraftError says that the time is over, that it can't be met any more, or that `graft up` went away."""
-    listed = session.list_objects(target.kind)
-    obj = next((o for o in listed["items"] if o["metadata"]["name"] == target.name), None)
-    if obj is None and goal == "delete":
-        return
+    Raises:
+        NotFound: The object is not there, and its end is not what is waited for.
+        TimedOut: The time is over.
+        GraftError: It can't be met any more, or `graft up` ended.
+    """
+    listing = session.list_objects(target.kind)
+    obj = next((one for one in listing.items if name_of(one) == target.name), None)
     if obj is None:
-        raise InvalidInput(f"{target.label} not found")
-    if _is_settled(goal, obj, target):
-        return
-    outcome: list[GraftError | None] = []
-    done = threading.Event()
-
-    def pump() -> None:
-        try:
-            for change in session.watch(target.kind, str(listed["metadata"]["resourceVersion"])):
-                mine = change["object"]["metadata"]["name"] == target.name
-                if mine and (_deleted(goal, change, target) or _is_settled(goal, change["object"], target)):
-                    outcome.append(None)
-                    break
-            else:
-                outcome.append(GraftError("graft up went away while waiting"))
-        except GraftError as error:
-            outcome.append(error)
-        done.set()
-
-    threading.Thread(target=pump, daemon=True).start()
-    if not done.wait(timeout_s):
-        raise GraftError(f"timed out waiting for {goal} on {target.label}")
-    if outcome[0] is not None:
-        raise outcome[0]
+        if goal.kind == "delete":
+            return
+        raise NotFound(f'{target.kind.plural}.{GROUP} "{target.name}" not found')
+    try:
+        changes = follow(session, {target.kind: listing.resource_version}, timeout_s=timeout_s)
+        while not goal.is_met(obj):
+            if never := goal.why_never(obj):
+                raise GraftError(f"{target.label} will not meet {_told(goal)} any more: {never}")
+            change = next(one for _, one in changes if name_of(one.object) == target.name)
+            if change.type == "DELETED":
+                if goal.kind == "delete":
+                    return
+                raise GraftError(f"{target.label} was deleted while waiting for {_told(goal)}")
+            obj = change.object
+    except TimedOut as error:
+        raise TimedOut(f"timed out waiting for {_told(goal)} on {target.label}") from error
 
 
-def _deleted(goal: str, change: dict[str, Any], target: Target) -> bool:
-    if change["type"] != "DELETED":
-        return False
-    if goal != "delete":
-        raise GraftError(f"{target.label} was deleted while waiting for {goal}")
-    return True
-
-
-def _is_settled(goal: str, obj: dict[str, Any], target: Target) -> bool:
-    if is_met(goal, obj):
-        return True
-    # Waiting on for something that can't come any more helps nobody: kubectl would sit there until the time-out.
-    if goal.lower() == "condition=complete":
-        failed = next(
-            (c for c in obj.get("status", {}).get("conditions", []) if c["type"] == "Failed" and c["status"] == "True"),
-            None,
-        )
-        if failed is not None:
-            raise GraftError(f"{target.label} failed: {failed['reason']}: {failed.get('message', '')}")
-    return False
+def _told(goal: Goal) -> str:
+    value = "" if goal.wanted is None else f"={goal.wanted}"
+    return "its end" if goal.kind == "delete" else f"{goal.kind} {goal.subject}{value}"

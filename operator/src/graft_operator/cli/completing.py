@@ -1,0 +1,87 @@
+"""What the shell is offered after TAB: kinds, and names of objects from the running `graft up`, quickly or not at all."""
+
+import threading
+from collections.abc import Iterable
+
+import click
+from click.shell_completion import CompletionItem
+
+from graft_core.errors import GraftError
+from graft_operator.cli.fields import as_list, name_of, text
+from graft_operator.cli.resources import KINDS, Kind, find_kind
+from graft_operator.cli.session import Session
+from graft_operator.local.client import Client
+
+__all__ = ["complete_goals", "complete_objects", "complete_releases"]
+
+PATIENCE_S = 0.5
+"""A person who pressed TAB does not wait longer."""
+
+GOALS = {
+    "finetunejob": ("condition=Complete", "condition=Failed", "condition=Published"),
+    "modelrelease": ("condition=Ready", "condition=Released"),
+}
+"""Ends worth waiting for, by kind."""
+
+
+def complete_objects(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """Offer kinds, `kind/name`, or after a kind its names."""
+    given = _words_before(ctx, param)
+    if given and "/" not in given[0]:
+        return _matching((name for kind in _kinds_of(given[0]) for name in _names(ctx, kind)), incomplete)
+    word, slash, _ = incomplete.partition("/")
+    if slash:
+        return _matching((f"{word}/{name}" for kind in _kinds_of(word) for name in _names(ctx, kind)), incomplete)
+    if given:  # further KIND/NAME words
+        return _matching((f"{kind.short}/{name}" for kind in KINDS for name in _names(ctx, kind)), incomplete)
+    return _matching(
+        (spelling for kind in KINDS for spelling in (kind.short, kind.plural, f"{kind.short}/")), incomplete
+    )
+
+
+def complete_releases(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """Offer releases as `mr/name`."""
+    del param
+    release = find_kind("mr")
+    return _matching((f"{release.short}/{name}" for name in _names(ctx, release)), incomplete)
+
+
+def complete_goals(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """Offer what `--for` takes."""
+    given = _words_before(ctx, param) or _words_before(ctx, None)
+    kinds = _kinds_of(given[0].partition("/")[0]) if given else KINDS
+    goals = [goal for kind in kinds for goal in GOALS[kind.singular]]
+    return _matching([*goals, "delete", "jsonpath="], incomplete)
+
+
+def _words_before(ctx: click.Context, param: click.Parameter | None) -> tuple[str, ...]:
+    words: object = ctx.params.get("what" if param is None else str(param.name))
+    return tuple(str(word) for word in as_list(words))
+
+
+def _kinds_of(word: str) -> tuple[Kind, ...]:
+    try:
+        return (find_kind(word),)
+    except GraftError:
+        return ()
+
+
+def _names(ctx: click.Context, kind: Kind) -> tuple[str, ...]:
+    """Ask the running `graft up` for names; nothing where there is none or it is slow."""
+    session = Session(Client(str(ctx.params.get("state") or ".graft")), str(ctx.params.get("namespace") or "default"))
+    found: list[str] = []
+
+    def ask() -> None:
+        try:
+            found.extend(name_of(one) for one in session.list_objects(kind).items if text(one, "metadata", "name"))
+        except GraftError:
+            return
+
+    thread = threading.Thread(target=ask, daemon=True)
+    thread.start()
+    thread.join(PATIENCE_S)
+    return tuple(found)
+
+
+def _matching(words: Iterable[str], incomplete: str) -> list[CompletionItem]:
+    return [CompletionItem(word) for word in dict.fromkeys(words) if word.startswith(incomplete)]

@@ -1,0 +1,73 @@
+"""Changes of several kinds as one stream, with a deadline: a thread reads each kind's watch, the caller's thread waits."""
+
+import queue
+import threading
+from collections.abc import Iterator, Mapping
+from typing import NamedTuple
+
+from graft_core.clock import Clock, SystemClock
+from graft_core.errors import GraftError
+from graft_operator.cli.resources import Kind
+from graft_operator.cli.session import Change, Session
+
+__all__ = ["TimedOut", "follow"]
+
+
+class TimedOut(GraftError):
+    """The time is over."""
+
+    reason = "Timeout"
+
+
+class _Item(NamedTuple):
+    kind: Kind
+    found: Change | GraftError
+
+
+def follow(
+    session: Session,
+    starts: Mapping[Kind, str],
+    *,
+    all_namespaces: bool = False,
+    timeout_s: float | None = None,
+    clock: Clock | None = None,
+) -> Iterator[tuple[Kind, Change]]:
+    """Yield changes as they come.
+
+    Args:
+        session: Where to watch.
+        starts: For each kind, the resourceVersion to watch on from.
+        all_namespaces: Watch every namespace.
+        timeout_s: Seconds in all; None: for ever.
+        clock: Measures the deadline.
+
+    Yields:
+        Kind and change.
+
+    Raises:
+        TimedOut: The time is over.
+        GraftError: The server ended or refused.
+    """
+    items: queue.SimpleQueue[_Item] = queue.SimpleQueue()
+
+    def pump(kind: Kind, since: str) -> None:
+        try:
+            for change in session.watch(kind, since, all_namespaces=all_namespaces):
+                items.put(_Item(kind, change))
+            items.put(_Item(kind, session.lost()))
+        except GraftError as error:
+            items.put(_Item(kind, error))
+
+    for kind, since in starts.items():
+        # A daemon: the caller may leave while the server is silent.
+        threading.Thread(target=pump, args=(kind, since), daemon=True).start()
+    ticking = clock or SystemClock()
+    deadline = None if timeout_s is None else ticking.monotonic() + timeout_s
+    while True:
+        try:
+            item = items.get(timeout=None if deadline is None else max(0.0, deadline - ticking.monotonic()))
+        except queue.Empty:
+            raise TimedOut("timed out") from None
+        if isinstance(item.found, GraftError):
+            raise item.found
+        yield item.kind, item.found
