@@ -66,6 +66,7 @@ def _artifact_status(artifact: ArtifactFound) -> ArtifactStatus:
     return ArtifactStatus(
         uri=artifact.uri,
         digest=manifest.digest,
+        short_digest=manifest.digest.removeprefix("sha256:")[:12],
         size_bytes=sum(file.size_bytes for file in manifest.files),
         base_model=manifest.base_model.id,
         base_revision=manifest.base_model.revision,

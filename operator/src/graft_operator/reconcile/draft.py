@@ -41,7 +41,7 @@ class Draft(Generic[StatusT]):
         self, kind: str, status: ConditionStatus, reason: str, message: str, *, is_warning: bool = False
     ) -> None:
         """Set a condition; a change of its status or reason becomes an event."""
-        text = clip(message, MESSAGE_BYTES)
+        text, reason = clip(message, MESSAGE_BYTES), _camel(reason)
         old = find_condition(self.conditions, kind)
         if (
             old is not None
@@ -70,6 +70,14 @@ class Draft(Generic[StatusT]):
             return self.old
         changed: StatusT = self.old.model_copy(update=self._changes)
         return changed
+
+
+def _camel(reason: str) -> str:
+    """Keep what the API allows as a reason; those of pods and stores come from elsewhere."""
+    if reason.isalpha() and reason.isascii() and reason[0].isupper():
+        return reason[:64]
+    letters = "".join(char for char in reason if char.isascii() and char.isalpha())[:64]
+    return letters[:1].upper() + letters[1:] or "Unknown"
 
 
 def clip(text: str, max_bytes: int) -> str:
