@@ -6,9 +6,9 @@ model becomes `x-kubernetes-validations`.
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from functools import cache
-from typing import Any, Final, cast
+from typing import Any, Final, cast, get_args
 
 from pydantic import BaseModel
 
@@ -61,8 +61,7 @@ def _models_of(model: type[BaseModel]) -> set[type[BaseModel]]:
                 found.add(at)
                 waiting += [field.annotation for field in at.model_fields.values()]
         else:
-            waiting += cast("Sequence[object]", getattr(at, "__args__", ()))
-            waiting += [at.__origin__] if hasattr(at, "__origin__") and hasattr(at, "__metadata__") else []
+            waiting += get_args(at)
     return found
 
 
