@@ -1,0 +1,1 @@
+"""How an adapter is learned: one objective a module, one shared training loop underneath."""

@@ -1,0 +1,245 @@
+"""The training loop that all objectives share, as a mixin over transformers' Trainer.
+
+What it changes there:
+
+- loss: sum of weighted token (or record) losses over *all* micro-batches of a step, divided by the sum of their weights. So a step is the
+  weighted mean over the effective batch, whatever the micro-batch; equal weights give the plain mean over tokens.
+- order: shuffled by seed and epoch, then sorted by length within each effective batch. A step sees the same records and has the same
+  gradient, with less padding in its micro-batches.
+- eval_loss: the same weighted mean, over the whole validation split at once (Trainer's own is a mean of batch means).
+- checkpoints: complete or absent (methods.checkpoints).
+"""
+
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import torch
+from transformers import TrainerCallback
+
+from graft_core.api.v1alpha1.finetunejob import ProgressStatus
+from graft_core.clock import Clock
+from graft_trainer.methods import checkpoints
+from graft_trainer.methods.plan import Watch
+from graft_trainer.modeling.faults import Diverged
+
+if TYPE_CHECKING:
+    from transformers import Trainer, TrainerControl, TrainerState, TrainingArguments
+
+    _Base = Trainer
+else:
+    _Base = object
+
+__all__ = ["EpochSampler", "LoopMixin", "WatchCallback"]
+
+EXPLODED_FACTOR: Final = 10.0
+"""A loss this many times the first one (at least 1 nat) is exploding …"""
+TELL_INTERVAL_S: Final = 0.5
+"""Between two readings of the token count, which waits for the GPU."""
+EXPLODED_STEPS: Final = 10
+"""… when it stays there for so many logged steps: a single bad batch is no reason to stop."""
+
+
+class EpochSampler(torch.utils.data.Sampler[int]):
+    """Record indices of one epoch; depends on seed and epoch alone, so a resumed run sees the same order."""
+
+    def __init__(self, lengths: list[int], batch: int, seed: int, epoch_of: Callable[[], int]) -> None:
+        self._lengths = lengths
+        self._batch = batch
+        self._seed = seed
+        self._epoch_of = epoch_of
+
+    def __len__(self) -> int:
+        return len(self._lengths)
+
+    def __iter__(self) -> Iterator[int]:
+        generator = torch.Generator().manual_seed(self._seed * 1_000_003 + self._epoch_of())
+        order = torch.randperm(len(self._lengths), generator=generator).tolist()
+        for start in range(0, len(order), self._batch):
+            yield from sorted(order[start : start + self._batch], key=lambda i: -self._lengths[i])
+
+
+class LoopMixin(_Base):
+    """Put before Trainer (or a subclass) among the bases; the subclass says what the weighted loss of a micro-batch is."""
+
+    lengths: list[int]
+    """Tokens of each training record; set before train()."""
+    checkpoint_folder: Path
+    """Where complete checkpoints go; set before train()."""
+    keep: int = 2
+    """Complete checkpoints kept beside the best one."""
+    tokens_seen: torch.Tensor | int = 0
+    """Tokens without padding that were trained on in this process; on the device, since reading it waits for the GPU."""
+    loss_is_scaled_for_ga = True  # compute_loss divides by the whole step's weight already
+
+    def weighted_loss(self, model: torch.nn.Module, inputs: dict[str, torch.Tensor]) -> torch.Tensor:
+        """Compute the weighted sum of losses of one micro-batch, a scalar in nats."""
+        raise NotImplementedError
+
+    def weight_of(self, inputs: dict[str, torch.Tensor]) -> torch.Tensor:
+        """Sum the weights that weighted_loss summed over, a scalar."""
+        raise NotImplementedError
+
+    def compute_loss(
+        self,
+        model: torch.nn.Module,
+        inputs: dict[str, Any],
+        return_outputs: bool = False,  # noqa: FBT001, FBT002  # Trainer's signature
+        num_items_in_batch: torch.Tensor | None = None,
+    ) -> torch.Tensor:
+        """Give one micro-batch's share of the step's loss."""
+        total = self.weight_of(inputs) if num_items_in_batch is None else num_items_in_batch
+        return self.weighted_loss(model, inputs) / total
+
+    def _get_num_items_in_batch(self, batch_samples: list[dict[str, torch.Tensor]], device: torch.device) -> Any:  # noqa: ANN401  # Trainer's signature
+        for batch in batch_samples:
+            self.tokens_seen = self.tokens_seen + batch["attention_mask"].sum()
+        return sum(self.weight_of(batch) for batch in batch_samples).to(device)  # type: ignore[union-attr]  # never empty
+
+    def _get_train_sampler(self, train_dataset: Any = None) -> EpochSampler:  # noqa: ANN401  # Trainer's signature
+        args = self.args
+        batch = args.per_device_train_batch_size * args.gradient_accumulation_steps
+        steps = -(-len(self.lengths) // batch)
+        return EpochSampler(self.lengths, batch, args.seed, lambda: self.state.global_step // steps)
+
+    def evaluate(self, *_args: Any, **_kwargs: Any) -> dict[str, float]:  # noqa: ANN401  # Trainer's signature
+        """Compute eval_loss over the validation split."""
+        self.model.eval()
+        loss = weight = torch.zeros((), dtype=torch.float64)
+        with torch.no_grad(), self.compute_loss_context_manager():
+            for batch in self.get_eval_dataloader():
+                inputs = self._prepare_inputs(batch)
+                weight = weight + self.weight_of(inputs).double().cpu()
+                loss = loss + self.weighted_loss(self.model, inputs).double().cpu()
+        metrics = {"eval_loss": float(loss / weight)}
+        self.log(metrics)
+        self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
+        return metrics
+
+    def _get_output_dir(self, trial: Any = None) -> str:  # noqa: ANN401  # Trainer's signature
+        # Trainer writes `<this>/checkpoint-N`; seal() then gives it its name.
+        return str(self.checkpoint_folder / f"{checkpoints.SAVING}{self.state.global_step}")
+
+    def _save_checkpoint(self, model: Any, trial: Any) -> None:  # noqa: ANN401  # Trainer's signature
+        step = self.state.global_step
+        saving = Path(self._get_output_dir())
+        shutil.rmtree(saving, ignore_errors=True)
+        super()._save_checkpoint(model, trial)
+        made = saving / f"checkpoint-{step}"
+        best: Path | None = None
+        if self.state.best_global_step:
+            # Trainer looked for it beside the unfinished folder.
+            best = self.checkpoint_folder / f"checkpoint-{self.state.best_global_step}"
+            self.state.best_model_checkpoint = str(best)
+            self.state.save_to_json(str(made / "trainer_state.json"))
+        checkpoints.seal(made, self.checkpoint_folder, step)
+        shutil.rmtree(saving, ignore_errors=True)
+        checkpoints.prune(self.checkpoint_folder, self.keep, best)
+
+
+class WatchCallback(TrainerCallback):
+    """Tells a Watch how it goes, stops on SIGTERM, and ends a run whose loss is lost."""
+
+    def __init__(self, watch: Watch, clock: Clock, tokens_of: Callable[[], int]) -> None:
+        self._watch = watch
+        self._clock = clock
+        self._tokens_of = tokens_of
+        self._began = (0.0, 0, 0)
+        self._window: list[tuple[float, int]] = []
+        self._loss: float | None = None
+        self._first_loss: float | None = None
+        self._high = 0
+
+    def on_train_begin(
+        self, args: "TrainingArguments", state: "TrainerState", control: "TrainerControl", **_: object
+    ) -> None:
+        """Start the clocks."""
+        self._began = (self._clock.monotonic(), state.global_step, 0)
+        self._window = [(self._began[0], 0)]
+        self._tell(state)
+
+    def on_step_end(
+        self, args: "TrainingArguments", state: "TrainerState", control: "TrainerControl", **_: object
+    ) -> None:
+        """Tell where it stands, now and then; leave if asked to."""
+        if self._clock.monotonic() - self._window[-1][0] >= TELL_INTERVAL_S:
+            self._tell(state)
+        if self._watch.should_stop():
+            control.should_save = True
+            control.should_training_stop = True
+
+    def on_log(
+        self,
+        args: "TrainingArguments",
+        state: "TrainerState",
+        control: "TrainerControl",
+        logs: dict[str, float] | None = None,
+        **_: object,
+    ) -> None:
+        """Look at the loss.
+
+        Raises:
+            Diverged: It is NaN, infinite, or has been exploding for a while.
+        """
+        loss = (logs or {}).get("loss")
+        if loss is None:
+            return
+        self._loss = float(loss)
+        self._refuse_lost(self._loss, state.global_step)
+        self._tell(state)
+
+    def on_evaluate(
+        self,
+        args: "TrainingArguments",
+        state: "TrainerState",
+        control: "TrainerControl",
+        metrics: dict[str, float] | None = None,
+        **_: object,
+    ) -> None:
+        """Pass the validation loss on.
+
+        Raises:
+            Diverged: It is NaN or infinite.
+        """
+        loss = (metrics or {}).get("eval_loss")
+        if loss is not None:
+            _refuse_no_number("eval_loss", loss, state.global_step)
+            self._watch.evaluated(loss)
+
+    def _refuse_lost(self, loss: float, step: int) -> None:
+        _refuse_no_number("loss", loss, step)
+        if self._first_loss is None:
+            self._first_loss = max(loss, 1.0)
+        self._high = self._high + 1 if loss > EXPLODED_FACTOR * self._first_loss else 0
+        if self._high >= EXPLODED_STEPS:
+            raise Diverged(
+                f"loss {loss:.4g} at step {step} is over {EXPLODED_FACTOR:g} times the first one ({self._first_loss:.4g})"
+                f" and has been for {EXPLODED_STEPS} logged steps; lower training.learningRate or raise warmupRatio"
+            )
+
+    def _tell(self, state: "TrainerState") -> None:
+        now = self._clock.monotonic()
+        began, first_step, _ = self._began
+        self._window = [*self._window[-20:], (now, self._tokens_of())]
+        span_s = self._window[-1][0] - self._window[0][0]
+        tokens = self._window[-1][1] - self._window[0][1]
+        done = state.global_step - first_step
+        left = state.max_steps - state.global_step
+        self._watch.stepped(
+            ProgressStatus(
+                step=state.global_step,
+                total_steps=max(state.max_steps, 0),
+                epoch=f"{state.epoch or 0.0:.4g}",
+                loss=None if self._loss is None else f"{self._loss:.6g}",
+                tokens_per_second=int(tokens / span_s) if span_s > 0 else 0,
+                eta_seconds=max(0, int((now - began) / done * left)) if done else 0,
+            )
+        )
+
+
+def _refuse_no_number(name: str, loss: float, step: int) -> None:
+    if not torch.isfinite(torch.tensor(loss)):
+        raise Diverged(
+            f"{name} is {loss} at step {step}; lower training.learningRate, raise warmupRatio, or look for broken records"
+        )

@@ -1,0 +1,1 @@
+"""The story of a child: stages in order, progress, signals, report."""

@@ -1,0 +1,159 @@
+"""The process edge: request in, report and exit code out, whatever happens in between."""
+
+import contextlib
+import json
+import logging
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from graft_core.api.v1alpha1.finetunejob import AttemptStatus, UsageStatus
+from graft_core.clock import Clock, SystemClock, to_rfc3339
+from graft_core.contracts.base import ObjectRef
+from graft_core.contracts.exit_codes import EXIT_CODES, ExitClass
+from graft_core.contracts.train_report import TrainReport
+from graft_core.contracts.train_request import TrainRequest
+from graft_core.errors import InvalidInput
+from graft_core.telemetry.logs import JsonFormatter, configure_logs, get_log
+from graft_trainer.modeling.durable import write_atomic
+from graft_trainer.run.check import check
+from graft_trainer.run.context import Child
+from graft_trainer.run.ending import ending_of
+from graft_trainer.run.folder import RunFolder
+from graft_trainer.run.progress import ProgressWriter
+from graft_trainer.run.signals import Stop
+from graft_trainer.run.stages import evaluate, publish, run_all, train
+
+__all__ = ["run_child"]
+
+_COMMANDS = {"validate": check, "train": train, "evaluate": evaluate, "publish": publish, "run": run_all}
+_UNKNOWN_JOB = ObjectRef(namespace="unknown", name="unknown", uid="unknown")
+_USAGE_FILE = "usage.json"
+
+_log = get_log(__name__)
+
+
+@dataclass
+class _Attempt:
+    """This process, for the report."""
+
+    clock: Clock
+    started_at: datetime
+    started_s: float
+    usage_file: Path
+    gpus: int = 0
+    child: Child | None = field(default=None)
+
+    def usage(self) -> UsageStatus:
+        """Add this attempt's seconds to those of the ones before that ended by themselves."""
+        before = 0
+        with contextlib.suppress(OSError, ValueError, KeyError):
+            before = int(json.loads(self.usage_file.read_text())["train_seconds"])
+        total = before + round(self.clock.monotonic() - self.started_s)
+        return UsageStatus(train_seconds=total, gpu_seconds=total * self.gpus)
+
+
+def run_child(command: str, *, request_file: Path, run_dir: Path, clock: Clock | None = None) -> int:
+    """Run one command to its end.
+
+    Args:
+        command: validate, train, evaluate, publish or run.
+        request_file: TrainRequest as JSON.
+        run_dir: Run folder; made if missing.
+        clock: The system's by default.
+
+    Returns:
+        The exit code; `report.json` says the rest.
+    """
+    _set_up_libraries()
+    configure_logs()
+    folder = RunFolder(run_dir.absolute())
+    folder.make()
+    clock = clock or SystemClock()
+    attempt = _Attempt(clock, clock.now(), clock.monotonic(), folder.work / _USAGE_FILE)
+    job = _UNKNOWN_JOB
+    report: TrainReport
+    with _log_file(folder.log):
+        try:
+            request = _read_request(request_file)
+            job = request.job
+            attempt.gpus = request.compute.gpus
+            stop = Stop()
+            stop.install()
+            child = Child(request, folder, clock, stop, ProgressWriter(folder.progress, clock))
+            attempt.child = child
+            _log.info("child_started", command=command, job=f"{job.namespace}/{job.name}", uid=job.uid)
+            report = _COMMANDS[command](child)
+        except Exception as err:  # noqa: BLE001  # the process edge: whatever it was, the report says so
+            report = _report_failure(command, job, attempt, err)
+    report = _complete(report, attempt)
+    write_atomic(folder.report, report.to_json())
+    _log.info("child_ended", command=command, exit_class=report.exit_class.value, message=report.message)
+    return EXIT_CODES[report.exit_class]
+
+
+def _read_request(path: Path) -> TrainRequest:
+    try:
+        return TrainRequest.model_validate_json(path.read_bytes())
+    except OSError as err:
+        raise InvalidInput(f"--request {path.name!r} cannot be read ({err.strerror})", path="--request") from err
+    except ValidationError as err:
+        faults = [f"{'.'.join(map(str, e['loc'])) or 'request'}: {e['msg']}" for e in err.errors(include_input=False)]
+        raise InvalidInput(f"the request is not a TrainRequest: {'; '.join(faults[:8])}", path="--request") from err
+
+
+def _report_failure(command: str, job: ObjectRef, attempt: _Attempt, error: Exception) -> TrainReport:
+    kind, message, path = ending_of(error)
+    _log.failure("child_failed", error, command=command, exit_class=kind.value)
+    known = attempt.child.findings if attempt.child else {}
+    return TrainReport.model_validate(
+        {
+            **known,
+            "job": job,
+            "role": "check" if command == "validate" else "train",
+            "exit_class": kind,
+            "message": message,
+            "path": path,
+        }
+    )
+
+
+def _complete(report: TrainReport, attempt: _Attempt) -> TrainReport:
+    if report.role == "check":
+        return report
+    usage = attempt.usage()
+    with contextlib.suppress(OSError):
+        write_atomic(attempt.usage_file, json.dumps({"train_seconds": usage.train_seconds}))
+    resumed = attempt.child.resumed_from_step if attempt.child else 0
+    reason = "" if report.exit_class is ExitClass.SUCCEEDED else report.exit_class.value
+    status = AttemptStatus(started_at=to_rfc3339(attempt.started_at), resumed_from_step=resumed, reason=reason)
+    return report.model_copy(update={"usage": usage, "attempt": status})
+
+
+@contextlib.contextmanager
+def _log_file(path: Path) -> Iterator[None]:
+    """Also keep the log in the run folder: it is published as train.log."""
+    handler = logging.FileHandler(path, encoding="utf-8")
+    handler.setFormatter(JsonFormatter())
+    logging.getLogger().addHandler(handler)
+    try:
+        yield
+    finally:
+        logging.getLogger().removeHandler(handler)
+        handler.close()
+
+
+def _set_up_libraries() -> None:
+    """Settings that libraries read once, when they are imported."""
+    # Nothing is fetched behind our back: models and data come through graft_trainer.modeling.sources and graft_trainer.data.
+    os.environ["HF_HUB_OFFLINE"] = "1"
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    os.environ.setdefault("TRANSFORMERS_NO_ADVISORY_WARNINGS", "1")
+    # Waiting threads sleep instead of spinning: on a machine that does other work too, spinning halves everybody's speed.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    # cuBLAS is repeatable only with a fixed workspace.
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")

@@ -1,0 +1,227 @@
+"""The stages of a train child, each finding the one before it in the run folder; `run` is all three in a row.
+
+A stage whose result is there is not done again, so a killed child goes on where it was: checkpoints while training, then `trained/`,
+`evaluation.json`, `staged/`, and at last the pointer in object storage, which ends everything.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from graft_core.api.v1alpha1.finetunejob import ArtifactStatus
+from graft_core.api.v1alpha1.task import TaskType
+from graft_core.contracts.exit_codes import ExitClass
+from graft_core.contracts.train_report import TrainReport
+from graft_core.errors import NotReady
+from graft_core.storage.objects import open_store
+from graft_core.tasks.messages import to_text
+from graft_core.telemetry.logs import get_log
+from graft_trainer.data.records import Record
+from graft_trainer.evaluate.result import EvaluationResult, Shown, build_result
+from graft_trainer.methods.plan import TrainPlan, check_class_weights, record_weight
+from graft_trainer.modeling.durable import write_atomic
+from graft_trainer.modeling.encode import ChatEncoder, TextEncoder, prompt_of
+from graft_trainer.publish.upload import Published, published_before, upload
+from graft_trainer.run.artifact import stage_artifact
+from graft_trainer.run.check import check_gpus, check_support
+from graft_trainer.run.context import Child, Prepared, prepare
+
+__all__ = ["evaluate", "publish", "run_all", "train"]
+
+_log = get_log(__name__)
+
+
+def train(child: Child) -> TrainReport:
+    """Train the adapter, going on from the newest complete checkpoint."""
+    _train(child, _begin(child))
+    return _report(child)
+
+
+def evaluate(child: Child) -> TrainReport:
+    """Score the trained adapter and judge the gates."""
+    _evaluate(child, _begin(child))
+    return _report(child)
+
+
+def publish(child: Child) -> TrainReport:
+    """Publish the trained and evaluated adapter."""
+    _publish(child, _begin(child))
+    return _report(child)
+
+
+def run_all(child: Child) -> TrainReport:
+    """Train, evaluate and publish; after a kill, go on."""
+    before = _published_before(child)
+    if before is not None:
+        _log.info("already_published", uri=before.uri)
+        return _tell_published(child, before)
+    prepared = _begin(child)
+    _train(child, prepared)
+    _evaluate(child, prepared)
+    _publish(child, prepared)
+    return _report(child)
+
+
+def _begin(child: Child) -> Prepared:
+    child.progress.enter("Preparing")
+    check_support(child.request)
+    check_gpus(child.request)
+    prepared = prepare(child)
+    check_class_weights(child.request.training.class_weights, prepared.task)
+    return prepared
+
+
+def _train(child: Child, prepared: Prepared) -> None:
+    if child.folder.trained.exists():
+        return
+    child.progress.enter("Training")
+    _limit_threads(child)
+    # torch, transformers, PEFT and TRL: seconds that a child without anything to train does not pay.
+    from graft_trainer.methods.train import train_adapter
+
+    request = child.request
+    plan = TrainPlan(
+        base=prepared.base,
+        task=prepared.task,
+        adapter=request.method.adapter,
+        training=request.training,
+        checkpoints=child.folder.checkpoints,
+        on_gpu=request.compute.gpus > 0,
+    )
+    method = _classification(prepared, child) if _is_classifier(prepared) else _sft(prepared, child)
+    began = child.clock.monotonic()
+    with child.stop.deferred():
+        history = train_adapter(plan, method, child, child.clock, child.folder.trained)
+    _log.info(
+        "trained", steps=history.steps, best_step=history.best_step, seconds=round(child.clock.monotonic() - began, 1),
+        micro_batch=history.micro_batch, resumed_from_step=child.resumed_from_step,
+    )  # fmt: skip
+
+
+def _is_classifier(prepared: Prepared) -> bool:
+    return prepared.task.type is TaskType.CLASSIFICATION
+
+
+def _classification(prepared: Prepared, child: Child) -> Any:  # noqa: ANN401  # its module brings torch
+    from graft_trainer.methods.classification import Classification
+    from graft_trainer.modeling.load import load_tokenizer
+
+    tokenizer = load_tokenizer(prepared.base)
+    encoder = TextEncoder(tokenizer.backend_tokenizer, prepared.task)
+    labels = prepared.task.labels or ()
+    index = {label: i for i, label in enumerate(labels)}
+    weights = child.request.training.class_weights
+
+    def rows(records: Sequence[Record]) -> list[tuple[list[int], int, float]]:
+        return [
+            (encoder.prompt_ids(r), index[r.label or ""], record_weight(weights, r.answer, r.label)) for r in records
+        ]
+
+    return Classification(
+        tokenizer.pad_token_id or 0, labels, rows(prepared.data.train), rows(prepared.data.validation)
+    )
+
+
+def _sft(prepared: Prepared, child: Child) -> Any:  # noqa: ANN401  # its module brings torch
+    from graft_trainer.methods.sft import Sft
+    from graft_trainer.modeling.load import load_tokenizer
+
+    training = child.request.training
+    tokenizer = load_tokenizer(prepared.base)
+    encoder = ChatEncoder(tokenizer, prepared.task, completion_only=training.completion_only_loss)
+
+    def rows(records: Sequence[Record]) -> list[Any]:
+        return [(encoder.encode(r), record_weight(training.class_weights, r.answer, r.label)) for r in records]
+
+    return Sft(tokenizer, rows(prepared.data.train), rows(prepared.data.validation))
+
+
+def _evaluate(child: Child, prepared: Prepared) -> EvaluationResult:
+    path = child.folder.evaluation
+    if path.exists():
+        return EvaluationResult.model_validate_json(path.read_text(encoding="utf-8"))
+    _need(child.folder.trained, "train")
+    child.progress.enter("Evaluating")
+    _limit_threads(child)
+    from graft_trainer.evaluate.run import EvaluationPlan, score_adapter
+
+    request, test = child.request, list(prepared.data.test)
+    scored = score_adapter(
+        EvaluationPlan(
+            base=prepared.base,
+            adapter=child.folder.trained,
+            task=prepared.task,
+            seed=request.training.seed,
+            with_base=request.evaluation.baseline == "base",
+            on_gpu=request.compute.gpus > 0,
+        ),
+        test,
+        [record.label or "" for record in test],
+        child.stop.check,
+    )
+    shown = [
+        Shown(prompt=to_text(prompt_of(prepared.task, r)), expected=r.answer, source=f"{r.source}:{r.line}")
+        for r in test
+    ]
+    result = build_result(prepared.task, request.evaluation.gates, scored, shown)
+    write_atomic(path, result.to_json())
+    _log.info("evaluated", count=result.count, gates=[f"{gate.metric}={gate.result}" for gate in result.gates])
+    return result
+
+
+def _publish(child: Child, prepared: Prepared) -> Published:
+    before = _published_before(child)
+    if before is None:
+        _need(child.folder.trained, "train")
+        _need(child.folder.evaluation, "evaluate")
+        child.progress.enter("Publishing")
+        manifest = stage_artifact(child, prepared, _evaluate(child, prepared))
+        store, prefix = open_store(child.request.output_prefix)
+        before = upload(store, prefix, child.folder.staged, manifest)
+        _log.info("published", uri=before.uri, digest=manifest.digest)
+    _tell_published(child, before)
+    return before
+
+
+def _published_before(child: Child) -> Published | None:
+    store, prefix = open_store(child.request.output_prefix)
+    return published_before(store, prefix, child.request.job.uid)
+
+
+def _tell_published(child: Child, published: Published) -> TrainReport:
+    manifest = published.manifest
+    child.findings |= {
+        "dataset": manifest.dataset,
+        "base_revision": manifest.base_model.revision,
+        "labels": manifest.task.labels or (),
+        "metrics": manifest.metrics,
+        "baselines": manifest.baselines,
+        "gates": manifest.gates,
+        "artifact": ArtifactStatus(
+            uri=published.uri,
+            digest=manifest.digest,
+            size_bytes=sum(file.size_bytes for file in manifest.files),
+            base_model=manifest.base_model.id,
+            base_revision=manifest.base_model.revision,
+        ),
+    }
+    return _report(child)
+
+
+def _report(child: Child) -> TrainReport:
+    return TrainReport.model_validate(
+        {**child.findings, "job": child.request.job, "role": "train", "exit_class": ExitClass.SUCCEEDED}
+    )
+
+
+def _need(path: Path, stage: str) -> None:
+    if not path.exists():
+        raise NotReady(f"there is nothing to go on from: run `graft-trainer {stage}` with this --run-dir first")
+
+
+def _limit_threads(child: Child) -> None:
+    threads = child.request.compute.threads
+    if threads is not None:
+        import torch
+
+        torch.set_num_threads(threads)
