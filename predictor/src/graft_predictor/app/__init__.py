@@ -1,0 +1,1 @@
+"""The process: wiring, from verified adapter to open port, and an orderly end."""

@@ -1,0 +1,196 @@
+"""From configuration to a service that answers: fetch, verify, load, warm.
+
+    phase        what happens                                             when it fails
+    Verifying    copy the adapter, prove it, find the base                Unavailable: again, with back-off; else Failed
+    Loading      load base and adapter, compare the prompt template       Failed
+    Warming      answer one request                                       Failed
+    Ready
+
+Failed is final: the same adapter and configuration would fail again. The process stays up and says why at its readiness address.
+"""
+
+import asyncio
+import gc
+from collections.abc import Callable
+from contextlib import aclosing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from graft_core.clock import Clock
+from graft_core.contracts.adapter_manifest import AdapterManifest, BaseModelPin
+from graft_core.contracts.predictor_config import PredictorConfig
+from graft_core.errors import GraftError, Unavailable
+from graft_core.storage.objects import open_store
+from graft_core.tasks.messages import Message
+from graft_core.telemetry.logs import get_log
+from graft_predictor.adapters.fetch import FetchedAdapter, fetch_adapter
+from graft_predictor.adapters.verify import check_base, check_template
+from graft_predictor.caching.exact import ExactTier
+from graft_predictor.caching.keys import fingerprint
+from graft_predictor.caching.memory import MemoryTier
+from graft_predictor.engines.base import Engine, GenerateRequest, LoadPlan, Sampling
+from graft_predictor.pipeline.pipeline import Caches, Pipeline
+from graft_predictor.pipeline.request_log import RequestLog
+from graft_predictor.pipeline.service import Service
+
+__all__ = ["Base", "Loader", "make_caches", "make_plan", "open_request_log", "warm_up"]
+
+MAX_BACKOFF_S: Final = 30.0
+_log = get_log(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Base:
+    """A base model that was found."""
+
+    folder: Path
+    revision: str
+    """Commit, or sha256:… over the folder's files."""
+
+
+class Loader:
+    """Brings a service up."""
+
+    def __init__(
+        self,
+        service: Service,
+        *,
+        cache_dir: Path,
+        find_base: Callable[[BaseModelPin], Base],
+        make_engine: Callable[[LoadPlan], Engine],
+    ) -> None:
+        """Start nothing yet.
+
+        Args:
+            service: Goes through the phases.
+            cache_dir: For the adapter's copy and the exact cache.
+            find_base: Finds the base model's folder; raises as fetch_adapter does.
+            make_engine: Makes the engine; it is loaded here.
+        """
+        self._service = service
+        self._cache_dir = cache_dir
+        self._find_base = find_base
+        self._make_engine = make_engine
+        self._exact: ExactTier | None = None
+
+    async def run(self) -> None:
+        """Go through the phases to Ready or Failed."""
+        service = self._service
+        try:
+            fetched, base = await self._fetch()
+            service.enter("Loading", "the model is being loaded")
+            engine = await asyncio.to_thread(self._load, fetched, base)
+            caches, self._exact = make_caches(service, fetched.manifest, self._cache_dir)
+            pipeline = Pipeline(service.config, fetched.manifest.task, engine, caches, service.clock)
+            service.request_log = open_request_log(service)
+            service.enter("Warming", "the model answers its first request")
+            await warm_up(engine, fetched.manifest)
+        except Exception as err:  # noqa: BLE001  # the process's edge: it must tell why it will never be ready
+            known = isinstance(err, GraftError)
+            _log.failure("load_failed", err, reason=err.reason if isinstance(err, GraftError) else "InternalError")
+            message = str(err) if known else f"loading failed ({type(err).__name__}); the server's log has the cause"
+            service.enter("Failed", message, reason=err.reason if isinstance(err, GraftError) else "InternalError")
+            return
+        # What was loaded stays: the collector need not look at a million objects again and again.
+        gc.collect()
+        gc.freeze()
+        service.open(pipeline)
+        _log.info("ready", revision=service.config.revision, digest=service.config.adapter.digest)
+
+    def close(self) -> None:
+        """Close what the service does not own."""
+        if self._exact is not None:
+            self._exact.close()
+
+    async def _fetch(self) -> tuple[FetchedAdapter, Base]:
+        backoff_s = 1.0
+        self._service.enter("Verifying", "adapter and base model are being fetched and verified")
+        while True:
+            try:
+                return await asyncio.to_thread(self._fetch_once)
+            except Unavailable as err:
+                self._service.enter("Verifying", str(err), reason=err.reason)
+                _log.warning("fetch_failed", error=type(err).__name__, message=str(err), retry_after_s=backoff_s)
+            await asyncio.sleep(backoff_s)
+            backoff_s = min(MAX_BACKOFF_S, backoff_s * 2)
+
+    def _fetch_once(self) -> tuple[FetchedAdapter, Base]:
+        ref = self._service.config.adapter
+        self._cache_dir.mkdir(parents=True, exist_ok=True)
+        store, prefix = open_store(ref.uri, path="adapter.uri")
+        fetched = fetch_adapter(store, prefix, ref, self._cache_dir)
+        base = self._find_base(fetched.manifest.base_model)
+        check_base(fetched.manifest, revision=base.revision)
+        return fetched, base
+
+    def _load(self, fetched: FetchedAdapter, base: Base) -> Engine:
+        engine = self._make_engine(make_plan(self._service.config, fetched, base))
+        engine.load()
+        try:
+            check_template(fetched.manifest, chat_template=engine.chat_template)
+        except GraftError:
+            engine.stop()
+            raise
+        return engine
+
+
+def make_plan(config: PredictorConfig, fetched: FetchedAdapter, base: Base) -> LoadPlan:
+    """Say what the engine loads."""
+    manifest = fetched.manifest
+    return LoadPlan(
+        base_dir=base.folder,
+        adapter_dir=fetched.folder,
+        model_class=manifest.compatibility.model_class,
+        max_length=manifest.compatibility.max_length,
+        labels=tuple(manifest.task.labels or ()),
+        gpus=config.engine.gpus,
+        threads=config.engine.threads,
+        args=config.engine.args,
+    )
+
+
+def make_caches(service: Service, manifest: AdapterManifest, cache_dir: Path) -> tuple[Caches, ExactTier | None]:
+    """Make the tiers that the configuration turns on; the caller closes the second value."""
+    config = service.config
+    spec = config.cache
+    exact: ExactTier | None = None
+    if spec.exact is not None:
+        name = f"answers-{config.release.namespace}-{config.release.name}-{config.revision}.sqlite3"
+        exact = ExactTier(
+            cache_dir / name,
+            ttl_s=spec.exact.ttl_seconds,
+            clock=service.clock,
+            on_fault=service.metrics.count_cache_fault,
+        )
+    memory = MemoryTier(spec.memory.max_entries) if spec.memory is not None and spec.memory.max_entries else None
+    return Caches(fingerprint(config, manifest), memory, exact), exact
+
+
+def open_request_log(service: Service, clock: Clock | None = None) -> RequestLog | None:
+    """Open the request log, where the configuration has one, and start its thread."""
+    spec = service.config.request_log
+    if spec is None:
+        return None
+    store, prefix = open_store(spec.uri, path="requestLog.uri")
+    log = RequestLog(
+        store,
+        prefix,
+        release=service.config.release,
+        revision=service.config.revision,
+        sample_rate=float(spec.sample_rate),
+        store_text=spec.store_text,
+        clock=clock or service.clock,
+        on_dropped=service.metrics.count_log_dropped,
+    )
+    log.start()
+    return log
+
+
+async def warm_up(engine: Engine, manifest: AdapterManifest) -> None:
+    """Answer once, so that the first user does not wait for what is made lazily; raises as Engine.generate does."""
+    system = (Message("system", manifest.task.system),) if manifest.task.system else ()
+    request = GenerateRequest((*system, Message("user", "warm up")), Sampling(max_tokens=4))
+    async with aclosing(engine.generate(request)) as chunks:
+        async for _ in chunks:
+            pass

@@ -1,0 +1,1 @@
+"""The predictor, room by room; builders and doubles are in `tests.predictor.builders`, `.doubles` and `.models`."""
