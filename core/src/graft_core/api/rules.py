@@ -45,7 +45,7 @@ def find_rule_faults(schema: Schema, value: object, old: object, path: str, brok
     Yields:
         A fault a broken rule.
     """
-    if not any(_is_within(fault, path) for fault in broken):
+    if "x-kubernetes-validations" in schema and not any(_is_within(fault, path) for fault in broken):
         yield from _own_faults(schema, value, old, path)
     if is_object(value):
         before: Mapping[str, object] = old if is_object(old) else _NOTHING
@@ -60,7 +60,7 @@ def find_rule_faults(schema: Schema, value: object, old: object, path: str, brok
 
 
 def _own_faults(schema: Schema, value: object, old: object, path: str) -> Iterator[Fault]:
-    rules = cast("list[Mapping[str, str]]", schema.get("x-kubernetes-validations", []))
+    rules = cast("list[Mapping[str, str]]", schema["x-kubernetes-validations"])
     for rule in rules:
         program, is_transition = _compile(rule["rule"])
         if is_transition and old is None:

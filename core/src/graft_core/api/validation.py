@@ -9,6 +9,7 @@ import copy
 import difflib
 import json
 import math
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final, cast
 
@@ -33,6 +34,8 @@ MAX_ANNOTATIONS_BYTES: Final = 262_144
 """Kubernetes' limit for all annotations of an object (256 KiB)."""
 MAX_DEPTH: Final = 64
 """Deeper nesting than any object has; what is deeper is a bomb."""
+
+_SURROGATE: Final = re.compile("[\ud800-\udfff]")
 
 
 def validate_object(doc: Mapping[str, Any], old: Mapping[str, Any] | None = None) -> list[Fault]:
@@ -95,10 +98,18 @@ def _find_foreign_values(value: object, path: str, depth: int) -> Iterator[Fault
     elif is_sequence(value):
         for i, item in enumerate(value):
             yield from _find_foreign_values(item, f"{path}[{i}]", depth + 1)
-    elif isinstance(value, float) and not math.isfinite(value):
-        yield Fault(path, f"{value} is not a number; write a decimal number")
-    elif not isinstance(value, str | int | float | None):
-        yield Fault(path, f"is a {type(value).__name__}; write it as text, in quotes")
+    elif trouble := _foreign_scalar(value):
+        yield Fault(path, trouble)
+
+
+def _foreign_scalar(value: object) -> str | None:
+    if isinstance(value, str):
+        return "holds half of a surrogate pair; write valid Unicode" if _SURROGATE.search(value) else None
+    if isinstance(value, float) and not math.isfinite(value):
+        return f"{value} is not a number; write a decimal number"
+    if isinstance(value, int | float | None):
+        return None
+    return f"is a {type(value).__name__}; write it as text, in quotes"
 
 
 def _find_kind_faults(doc: Mapping[str, Any]) -> list[Fault]:

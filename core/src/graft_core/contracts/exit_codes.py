@@ -18,7 +18,7 @@ else  Infrastructure    yes, counted                died without saying why
 from enum import StrEnum
 from typing import Final
 
-__all__ = ["EXIT_CODES", "ExitClass", "exit_class_of", "is_restartable", "is_restart_counted"]
+__all__ = ["EXIT_CODES", "ExitClass", "exit_class_of", "is_restart_counted", "is_restartable"]
 
 
 class ExitClass(StrEnum):
