@@ -366,7 +366,7 @@ def test_row_11_a_check_that_infrastructure_broke_ends_the_job_after_its_restart
 
 
 def test_row_12_the_train_child_gets_what_the_check_pinned() -> None:
-    decision = decide_job(seen(check=PASSED))
+    decision = decide_finetunejob(seen(check=PASSED), NOW)
     pinned = Pinned(dataset_digest=DATASET_DIGEST, base_revision=BASE_REVISION)
     assert decision.actions == (CreateChild("train", "tune-train-1", pinned, 3),)
     assert decision.status.train_seen

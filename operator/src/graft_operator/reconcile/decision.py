@@ -149,7 +149,7 @@ StatusT = TypeVar("StatusT", FineTuneJobStatus, ModelReleaseStatus)
 ActionT = TypeVar("ActionT", FineTuneJobAction, ModelReleaseAction)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Decision(Generic[StatusT, ActionT]):
     """The outcome of one `decide`."""
 
@@ -163,5 +163,11 @@ class Decision(Generic[StatusT, ActionT]):
     """Seconds until time alone may change the decision; None: only when something changes."""
 
 
-FineTuneJobDecision = Decision[FineTuneJobStatus, FineTuneJobAction]
-ModelReleaseDecision = Decision[ModelReleaseStatus, ModelReleaseAction]
+@dataclass(frozen=True)
+class FineTuneJobDecision(Decision[FineTuneJobStatus, FineTuneJobAction]):
+    """The outcome of one pass over a FineTuneJob."""
+
+
+@dataclass(frozen=True)
+class ModelReleaseDecision(Decision[ModelReleaseStatus, ModelReleaseAction]):
+    """The outcome of one pass over a ModelRelease."""
