@@ -1,14 +1,15 @@
 """Checked records on their way to disk: Arrow batches for the texts, and one small row each for duplicates and splits.
 
 A part file holds the batches of one piece in Arrow's IPC format, uncompressed, so that it can be memory-mapped. Beside it, the
-parent gets an INDEX row a record: hashes, never texts. Hashes are BLAKE2b: whoever writes the data must not be able to make two
-records look like one by choosing them.
+parent gets an INDEX row a record: hashes, never texts. Inputs are hashed with BLAKE2b: whoever writes
+the data must not be able to make two inputs look like one by choosing them. Between answers to one input a checksum is enough.
 """
 
 import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
+from zlib import crc32
 
 import numpy as np
 import numpy.typing as npt
@@ -17,7 +18,6 @@ import pyarrow as pa
 
 from graft_trainer.data.records import Problem
 from graft_trainer.data.sensitive import Sighting, find_kinds
-from graft_trainer.data.shape import Example
 from graft_trainer.data.special import ControlTokens
 from graft_trainer.data.values import BadRecord, texts_of
 
@@ -30,7 +30,7 @@ INDEX: Final = np.dtype(
     [
         ("hi", "<u8"),  # 128 bits over the input: equal inputs must never be split
         ("lo", "<u8"),
-        ("answer", "<u8"),  # 64 bits over the answer: with equal inputs, tells copies from conflicts
+        ("answer", "<u4"),  # CRC-32: with equal inputs and lengths, tells copies from other answers
         ("seq", "<u8"),  # number of the record over all files, in their order
         ("length", "<u4"),  # characters
         ("label", "<u2"),
@@ -38,7 +38,7 @@ INDEX: Final = np.dtype(
         ("side", "u1"),  # which given split it came from; 0: to be divided
     ]
 )
-"""42 bytes a record."""
+"""38 bytes a record."""
 
 NO_CODE: Final = 0xFFFF
 """No label, or no stratum."""
@@ -70,13 +70,11 @@ class Codes:
         """Texts by code."""
         return tuple(self._codes)
 
-    def code(self, text: str | None) -> int:
+    def code(self, text: str) -> int:
         """Return the text's number.
 
         Raises BadRecord: More texts than a closed set may have.
         """
-        if text is None:
-            return NO_CODE
         found = self._codes.get(text)
         if found is None:
             if len(self._codes) >= self._most:
@@ -103,13 +101,12 @@ class BatchWriter:
         self.sensitive: dict[str, Sighting] = {}
         """What looks like a secret or a canary, by kind."""
 
-    def add(self, line: int, example: Example, label: int, stratum: int) -> None:
+    def add(self, line: int, raw: bytes, answer: bytes, length: int, label: int, stratum: int) -> None:
         """Take one example."""
-        answer = example.answer.encode()
-        self._inputs.append(example.input)
+        self._inputs.append(raw)
         self._answers.append(answer)
-        self._numbers.append((line, example.length, label, stratum))
-        self._bytes += len(example.input) + len(answer)
+        self._numbers.append((line, length, label, stratum))
+        self._bytes += len(raw) + len(answer)
         if self._bytes >= self._batch_bytes:
             self.flush()
 
@@ -120,7 +117,7 @@ class BatchWriter:
         self._inputs, self._answers, self._numbers, self._bytes = [], [], [], 0
         if not inputs:
             return
-        lines, lengths, labels, strata = zip(*numbers, strict=True)
+        lines, lengths, labels, strata = np.array(numbers, np.int64).T
         if self._file is None:
             self._file = pa.ipc.new_file(str(self._path), SCHEMA)
         columns = [pa.array(inputs, pa.binary()), pa.array(answers, pa.binary()), pa.array(lines, pa.int64())]
@@ -130,7 +127,7 @@ class BatchWriter:
         blake = hashlib.blake2b
         wide = np.frombuffer(b"".join([blake(raw, digest_size=16).digest() for raw in inputs]), "<u8").reshape(-1, 2)
         rows["hi"], rows["lo"] = wide[:, 0], wide[:, 1]
-        rows["answer"] = np.frombuffer(b"".join([blake(raw, digest_size=8).digest() for raw in answers]), "<u8")
+        rows["answer"] = list(map(crc32, answers))
         rows["length"] = np.minimum(lengths, 0xFFFFFFFF)
         rows["label"], rows["stratum"], rows["side"] = labels, strata, self._side
         self.index.append(rows)
@@ -145,7 +142,7 @@ class BatchWriter:
         # One search over all texts: clean batches, nearly all of them, are not looked at record by record.
         joined = b"\n".join((*self._inputs, *self._answers))
         self._note_sensitive(joined)
-        has_nul = b"\\u0000" in joined or b"\x00" in joined
+        has_nul = b"\x00" in joined or (b"\\" in joined and b"\\u0000" in joined)
         if not has_nul and not self._tokens.may_occur(joined):
             return
         kept: list[int] = []

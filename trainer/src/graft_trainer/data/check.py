@@ -102,7 +102,7 @@ class Check:
         layout = self._choose_layout()
         gathered = self._scan(folder, layout)
         check_bad_records(spec, gathered.problems, gathered.bad, gathered.seen)
-        stored = StoredRecords(folder, gathered.batches, layout.format, is_classification=self._is_classification)
+        stored = StoredRecords(folder, gathered.batches, layout.format, task=self._request.task.type)
         codes = _given_sides(gathered)
         found = find_twins(gathered.buckets, codes, drop_copies=spec.dedupe.exact)
         check_leaks(found, stored.place)
@@ -125,7 +125,7 @@ class Check:
             digest=digest.result(),
             format=layout.format,
             found=layout.found,
-            is_classification=self._is_classification,
+            task=self._request.task.type,
             labels=labels,
             label_counts=_label_counts(labels, counts),
             invalid=gathered.bad,

@@ -150,9 +150,9 @@ def _rows_with_twins(rows: IndexRows) -> IndexRows:
 def _judge_twins(rows: IndexRows, codes: U8, found: Findings, *, drop_copies: bool) -> None:
     # Test before validation before train; the pool (0) counts as train.
     rank = np.uint8(3) - np.maximum(rows["side"], 1)
-    rows = rows[np.lexsort((rows["seq"], rank, rows["answer"], rows["lo"], rows["hi"]))]
+    rows = rows[np.lexsort((rows["seq"], rank, rows["length"], rows["answer"], rows["lo"], rows["hi"]))]
     same_input = _equal_neighbours(rows, ("hi", "lo"))
-    is_copy = same_input & _equal_neighbours(rows, ("answer",))
+    is_copy = same_input & _equal_neighbours(rows, ("answer", "length"))
     if drop_copies:
         found.copies += int(is_copy.sum())
         codes[rows["seq"][is_copy]] = COPY
@@ -166,7 +166,8 @@ def _judge_twins(rows: IndexRows, codes: U8, found: Findings, *, drop_copies: bo
     lead, seq = rows["seq"][leader], rows["seq"]
     found.followers.append((seq[follows], lead[follows]))
     leaks = follows & (rows["side"] != rows["side"][leader])
-    conflicts = follows & (rows["answer"] != rows["answer"][leader]) & ~leaks
+    differs = (rows["answer"] != rows["answer"][leader]) | (rows["length"] != rows["length"][leader])
+    conflicts = follows & differs & ~leaks
     found.leaks += int(leaks.sum())
     found.conflicts += int(conflicts.sum())
     _note(found.leak_pairs, lead, seq, leaks)

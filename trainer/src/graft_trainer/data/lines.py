@@ -11,7 +11,7 @@ from typing import BinaryIO, Final
 
 from graft_trainer.config import DataLimits
 from graft_trainer.data.readers import Row
-from graft_trainer.data.values import BadRecord, parse_record
+from graft_trainer.data.values import BadRecord, has_spaced_key, parse_record
 
 __all__ = ["LinePiece", "LineReader", "cut"]
 
@@ -44,6 +44,7 @@ class LineReader:
         data, is_cut = self._read()
         if not data:
             return
+        may_space = has_spaced_key(data)
         found = data.split(b"\n")
         if data.endswith(b"\n"):
             found.pop()
@@ -58,7 +59,7 @@ class LineReader:
                 yield number, None, f"a line over {most} bytes; at most that fits in a record"
                 continue
             try:
-                yield number, parse_record(raw, limits), None
+                yield number, parse_record(raw, limits, may_space=may_space), None
             except BadRecord as err:
                 yield number, None, str(err)
 

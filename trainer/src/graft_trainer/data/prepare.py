@@ -2,7 +2,7 @@
 
 files ─► pieces ─► (processes) parse, shape, hash, store ─► twins, leaks, splits over hashes ─► token lengths ─► prepared/
 
-Nothing of a record is held in this process but 42 bytes of hashes and numbers, and those in files once they are many.
+Nothing of a record is held in this process but 38 bytes of hashes and numbers, and those in files once they are many.
 """
 
 import hashlib

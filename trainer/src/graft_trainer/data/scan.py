@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from graft_trainer.config import DataLimits
-from graft_trainer.data.batches import Batch, BatchWriter, Codes, IndexRows
+from graft_trainer.data.batches import NO_CODE, Batch, BatchWriter, Codes, IndexRows
 from graft_trainer.data.faults import MAX_EXAMPLES
 from graft_trainer.data.lines import LinePiece, LineReader
 from graft_trainer.data.readers import read_rows
@@ -78,13 +78,21 @@ def scan_piece(job: PieceJob) -> PieceResult:
     strata = Codes(job.limits.strata, "values of spec.dataset.split.stratifyBy; is it free text?")
     bad: list[Problem] = []
     seen = n_bad = 0
+    add = writer.add
     for line, value, unread in rows:
         seen += 1
         fault = unread
         if fault is None:
             try:
-                example = shape(value)
-                writer.add(line, example, labels.code(example.label), strata.code(example.stratum))
+                raw, answer, length, label, stratum = shape(value)
+                add(
+                    line,
+                    raw,
+                    answer,
+                    length,
+                    NO_CODE if label is None else labels.code(label),
+                    NO_CODE if stratum is None else strata.code(stratum),
+                )
                 continue
             except BadRecord as err:
                 fault = str(err)

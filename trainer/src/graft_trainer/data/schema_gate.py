@@ -6,11 +6,12 @@ finds the words for what is wrong. tests/trainer/data/test_schema_gate.py holds 
 """
 
 from collections.abc import Callable, Mapping
-from typing import Final, cast
+from itertools import product
+from typing import Any, Final, cast
 
-__all__ = ["compile_gate"]
+__all__ = ["compile_exact", "compile_gate"]
 
-_Gate = Callable[[object], bool]
+_Gate = Callable[[Any], bool]
 
 _TYPES: Final[dict[str, tuple[type, ...]]] = {
     "string": (str,),
@@ -19,6 +20,8 @@ _TYPES: Final[dict[str, tuple[type, ...]]] = {
     "number": (int, float),
     "null": (type(None),),
 }
+_MAX_EITHER: Final = 4
+"""Fields of two types that are spelled out as combinations."""
 _ANNOTATIONS: Final = frozenset({"title", "description", "default", "examples", "$comment", "deprecated"})
 _SCALAR: Final = frozenset({"type", "enum"}) | _ANNOTATIONS
 _OBJECT: Final = frozenset({"type", "properties", "required", "additionalProperties"}) | _ANNOTATIONS
@@ -35,6 +38,37 @@ def compile_gate(schema: Mapping[str, object]) -> _Gate:
     if isinstance(kind, str) and kind in _TYPES and schema.keys() <= _SCALAR:
         return _scalar_gate(schema, _TYPES[kind])
     return _never
+
+
+def compile_exact(schema: Mapping[str, object]) -> _Gate | None:
+    """Return a faster gate for flat objects without enums: all fields there, in the schema's order, of the right types.
+
+    None where the schema is of another kind. False says nothing.
+    """
+    properties = schema.get("properties")
+    if (
+        schema.get("type") != "object"
+        or not schema.keys() <= _OBJECT
+        or not isinstance(properties, dict)
+        or not properties
+    ):
+        return None
+    held = cast("dict[str, object]", properties)
+    if not set(cast("list[str]", schema.get("required", []))) <= held.keys():
+        return None
+    kinds: list[tuple[type, ...]] = []
+    for sub in held.values():
+        if not isinstance(sub, dict):
+            return None
+        field = cast("dict[str, object]", sub)
+        kind = field.get("type")
+        if not isinstance(kind, str) or kind not in _TYPES or not field.keys() <= _SCALAR - {"enum"}:
+            return None
+        kinds.append(_TYPES[kind])
+    if sum(len(types) > 1 for types in kinds) > _MAX_EITHER:
+        return None
+    names, allowed = tuple(held), frozenset(product(*kinds))
+    return lambda value: type(value) is dict and tuple(value) == names and tuple(map(type, value.values())) in allowed
 
 
 def _never(value: object) -> bool:

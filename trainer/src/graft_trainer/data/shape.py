@@ -1,7 +1,7 @@
 """From a parsed record to an example: input, answer, label, stratum. What does not fit is a BadRecord that names the column.
 
 Inputs are stored as JSON with sorted keys, so that two records that differ only in key order are the same record. JSON answers
-are written as the model shall learn them: keys in the order of the output schema, characters as they are, `", "` and `": "`.
+get the key order of the output schema here; `store.py` writes them as the model shall learn them.
 """
 
 import json
@@ -20,7 +20,7 @@ from graft_core.tasks.outputs import normalize_label, parse_output
 from graft_core.tasks.template import render_prompt, render_request
 from graft_trainer.config import DataLimits
 from graft_trainer.data.formats import Layout
-from graft_trainer.data.schema_gate import compile_gate
+from graft_trainer.data.schema_gate import compile_exact, compile_gate
 from graft_trainer.data.values import BadRecord, parse_record, texts_of
 
 __all__ = ["Example", "Shaper", "ShaperSpec"]
@@ -33,7 +33,6 @@ _SHAREGPT_ROLES: Final = {
     "assistant": "assistant",
 }
 _CONVERSATIONAL: Final = frozenset({TaskType.CHAT, TaskType.RAG_QA})
-_ENCODE: Final = json.JSONEncoder(ensure_ascii=False).encode
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,17 +47,9 @@ class ShaperSpec:
     limits: DataLimits
 
 
-@dataclass(slots=True)
-class Example:
-    """One record, checked."""
-
-    input: bytes
-    """JSON of the fields or the messages."""
-    answer: str
-    length: int
-    """Characters of input and answer."""
-    label: str | None = None
-    stratum: str | None = None
+Example = tuple[bytes, bytes, int, str | None, str | None]
+"""One record, checked: input (JSON of the fields or the messages), answer (UTF-8; compact JSON for text-to-json), characters of
+both, label, stratum. A tuple, for there are millions."""
 
 
 class Shaper:
@@ -75,6 +66,7 @@ class Shaper:
         self._is_json = spec.task.type is TaskType.TEXT_TO_JSON
         schema = spec.task.output_schema
         self._gate = compile_gate(schema) if schema is not None else None
+        self._is_plain = compile_exact(schema) if schema is not None else None
         self._order = _compile_order(schema or {})
         by = spec.stratify_by
         self._stratum_path = by.split(".") if by and self._is_json and by != "length" else None
@@ -101,10 +93,8 @@ class Shaper:
             self._check_inputs(held, fields)
         if layout.answer not in held:
             raise BadRecord(f"column {layout.answer!r} (the answer) is missing")
-        example = self._finish(held[layout.answer], layout.answer)
-        example.input = orjson.dumps(fields, option=orjson.OPT_SORT_KEYS)
-        example.length += length
-        return example
+        answer, more, label, stratum = self._finish(held[layout.answer], layout.answer)
+        return orjson.dumps(fields, option=orjson.OPT_SORT_KEYS), answer, length + more, label, stratum
 
     def _check_inputs(self, held: Mapping[str, object], fields: dict[str, Any]) -> None:
         """Refuse an input that renders to nothing or not at all; fill in what may be absent without a template."""
@@ -146,10 +136,9 @@ class Shaper:
             self._check_turns(prompt, column)
         except InvalidInput as err:
             raise BadRecord(str(err)) from None
-        example = self._finish(answer, f"{column}[{len(messages) - 1}].content")
-        example.input = orjson.dumps(to_dicts(prompt), option=orjson.OPT_SORT_KEYS)
-        example.length += sum(len(message.content) for message in prompt)
-        return example
+        length = sum(len(message.content) for message in prompt)
+        written, more, label, stratum = self._finish(answer, f"{column}[{len(messages) - 1}].content")
+        return orjson.dumps(to_dicts(prompt), option=orjson.OPT_SORT_KEYS), written, length + more, label, stratum
 
     def _check_turns(self, prompt: Sequence[Message], column: str) -> None:
         for i, message in enumerate(prompt):
@@ -158,40 +147,44 @@ class Shaper:
         if self._task.template or self._task.type not in _CONVERSATIONAL:
             render_request(self._task, prompt)
 
-    def _finish(self, value: object, column: str) -> Example:
-        """Read the answer by the task's contract; the caller adds the input."""
+    def _finish(self, value: object, column: str) -> tuple[bytes, int, str | None, str | None]:
+        """Read the answer by the task's contract: its bytes, characters, label and stratum."""
         if self._is_json:
             return self._finish_json(value, column)
         if self._is_classification:
             label = self._label(value, column)
-            return Example(b"", label, len(label), label, label)
+            return label.encode(), len(label), label, label
         if type(value) is not str:
             raise BadRecord(f"{column} (the answer) must be a text, got {_kind(value)}")
         if not value or value.isspace():
             raise BadRecord(f"{column}: the answer is empty; there is nothing to learn")
-        return Example(b"", value, len(value))
+        return value.encode(), len(value), None, None
 
-    def _finish_json(self, value: object, column: str) -> Example:
-        if isinstance(value, str):
+    def _finish_json(self, value: Any, column: str) -> tuple[bytes, int, None, str | None]:  # noqa: ANN401 - a JSON value
+        if type(value) is str:
             try:
                 value = parse_record(value.encode(), self._limits)
             except BadRecord as err:
                 raise BadRecord(f"{column}: {err}") from None
+        if self._is_plain is not None and self._is_plain(value):
+            written = orjson.dumps(value)
+        else:
+            self._check_json(value, column)
+            written = orjson.dumps(self._order(value))
+        if b"\\u0000" in written and "\x00" in texts_of(value):
+            raise BadRecord(f"{column}: a text holds NUL (U+0000); remove it")
+        stratum = None if self._stratum_path is None else _stratum(value, self._stratum_path)
+        return written, len(written), None, stratum
+
+    def _check_json(self, value: object, column: str) -> None:
         if type(value) is not dict and (self._gate is not None or type(value) is not list):
             raise BadRecord(f"{column} (the answer) must be a JSON object, got {_kind(value)}")
         if not value:
             raise BadRecord(f"{column}: the answer is empty; there is nothing to learn")
-        text = _ENCODE(self._order(value))
-        if "\\u0000" in text and "\x00" in texts_of(value):
-            raise BadRecord(f"{column}: a text holds NUL (U+0000); remove it")
         if self._gate is not None and not self._gate(value):
-            faults = parse_output(self._task, text).faults
+            faults = parse_output(self._task, orjson.dumps(value).decode()).faults
             if faults:
                 raise BadRecord(f"{column} breaks task.outputSchema: {'; '.join(faults[:3])}")
-        example = Example(b"", text, len(text))
-        if self._stratum_path is not None:
-            example.stratum = _stratum(value, self._stratum_path)
-        return example
 
     def _label(self, value: object, column: str) -> str:
         if isinstance(value, bool | int):
@@ -237,7 +230,7 @@ def _stratum(value: object, path: Sequence[str]) -> str | None:
         if not is_object(value) or name not in value:
             return None
         value = value[name]
-    return _ENCODE(value)
+    return orjson.dumps(value, option=orjson.OPT_SORT_KEYS).decode()
 
 
 def _compile_order(schema: Mapping[str, object]) -> Callable[[Any], Any]:

@@ -17,7 +17,7 @@ __all__ = ["ControlTokens"]
 _GENERIC: Final = re.compile(
     r"<\|[A-Za-z0-9_ ]{1,40}\|>|\[/?INST\]|<</?SYS>>|<(?:start|end)_of_turn>|<[\uff5c][^<>\uff5c]{1,40}[\uff5c]>"
 )
-_GENERIC_SCREEN: Final = (b"<|", b"INST]", b"SYS>>", b"_of_turn>", "<\uff5c".encode())
+_GENERIC_SCREEN: Final = (b"<|", b"[INST]", b"[/INST]", b"<<", b"<start_of", b"<end_of", "<\uff5c".encode())
 _MAX_SCREENS: Final = 24
 
 
@@ -33,10 +33,13 @@ class ControlTokens:
             # Many tokens share a beginning (<|reserved_special_token_0|> and on); two bytes of each are enough to screen.
             screens = {screen[:2] for screen in screens}
         self._screens = (*_GENERIC_SCREEN, *sorted(screens))
+        self._marks = {screen[:1] for screen in self._screens}
 
     def may_occur(self, joined: bytes) -> bool:
         """Say whether any record of a batch needs a look; never says no wrongly."""
-        return any(screen in joined for screen in self._screens)
+        # One byte is found ten times as fast as several: most batches have none of these.
+        begins = {mark: mark in joined for mark in self._marks}
+        return any(begins[screen[:1]] and screen in joined for screen in self._screens)
 
     def find(self, text: str) -> str | None:
         """Return the first token that a text spells out, or None."""

@@ -8,12 +8,13 @@
 The folder is built under another name and renamed when it is complete, so that a killed check leaves nothing that looks done.
 """
 
+import json
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from hashlib import sha256
 from pathlib import Path
-from typing import Any, Literal, overload
+from typing import Any, Final, Literal, overload
 
 import numpy as np
 import numpy.typing as npt
@@ -23,6 +24,7 @@ from pydantic import BaseModel, ConfigDict
 
 from graft_core.api.v1alpha1.dataset import DatasetFormat
 from graft_core.api.v1alpha1.finetunejob import DroppedCounts
+from graft_core.api.v1alpha1.task import TaskType
 from graft_core.errors import NotReady
 from graft_core.tasks.messages import Message
 from graft_trainer.data.records import LengthHistogram, PreparedDataset, Problem, Record, SplitName, SplitNames
@@ -32,6 +34,7 @@ __all__ = ["META", "BatchMeta", "DatasetMeta", "RecordSplit", "StoredRecords", "
 META = "dataset.json"
 """Written last."""
 
+_ENCODE: Final = json.JSONEncoder(ensure_ascii=False).encode
 _OPEN_PARTS = 128
 """Part files mapped at a time; each costs a file descriptor."""
 
@@ -61,7 +64,7 @@ class DatasetMeta(BaseModel):
     digest: str
     format: DatasetFormat
     found: str
-    is_classification: bool
+    task: TaskType
     labels: tuple[str, ...]
     label_counts: dict[str, dict[SplitName, int]]
     invalid: int
@@ -77,15 +80,14 @@ class DatasetMeta(BaseModel):
 class StoredRecords:
     """Records by their number over all files."""
 
-    def __init__(
-        self, folder: Path, batches: Sequence[BatchMeta], layout: DatasetFormat, *, is_classification: bool
-    ) -> None:
+    def __init__(self, folder: Path, batches: Sequence[BatchMeta], layout: DatasetFormat, *, task: TaskType) -> None:
         self._folder, self._batches = folder, batches
         self._first: list[int] = [0]
         for batch in batches:
             self._first.append(self._first[-1] + batch.rows)
         self._is_chat = layout is DatasetFormat.MESSAGES
-        self._is_classification = is_classification
+        self._is_classification = task is TaskType.CLASSIFICATION
+        self._is_json = task is TaskType.TEXT_TO_JSON
         self._open = lru_cache(maxsize=_OPEN_PARTS)(self._open_part)
 
     def _open_part(self, part: str) -> Any:  # noqa: ANN401 - pyarrow has no types
@@ -106,7 +108,8 @@ class StoredRecords:
         meta, batch, row = self._find(seq)
         raw, answer, line = (batch.column(i)[row].as_py() for i in range(3))
         held = orjson.loads(raw)
-        text = answer.decode()
+        # Stored compact; learned as people and models write JSON.
+        text = _ENCODE(orjson.loads(answer)) if self._is_json else answer.decode()
         return Record(
             id=sha256(raw + b"\x00" + answer).hexdigest(),
             source=meta.source,
@@ -161,7 +164,7 @@ def open_prepared(folder: Path) -> PreparedDataset:
         raise NotReady(
             f"no prepared data set in {folder.name!r} of the run folder; run validate or train first"
         ) from err
-    stored = StoredRecords(folder, meta.batches, meta.format, is_classification=meta.is_classification)
+    stored = StoredRecords(folder, meta.batches, meta.format, task=meta.task)
     splits = {name: RecordSplit(stored, np.load(folder / f"{name}.npy", mmap_mode="r")) for name in SplitNames}
     return PreparedDataset(
         train=splits["train"],

@@ -14,7 +14,7 @@ from graft_core.errors import InvalidInput
 from graft_core.tasks.outputs import parse_json
 from graft_trainer.config import DataLimits
 
-__all__ = ["BadRecord", "check_value", "parse_record", "texts_of"]
+__all__ = ["BadRecord", "check_value", "has_spaced_key", "parse_record", "texts_of"]
 
 _BIG: Final = float(2**63)
 _SPACED_COLON: Final = re.compile(rb'"[ \t\r\n]+:')
@@ -24,12 +24,13 @@ class BadRecord(Exception):
     """A record cannot be used; the text says why without quoting it."""
 
 
-def parse_record(raw: bytes, limits: DataLimits) -> object:
+def parse_record(raw: bytes, limits: DataLimits, *, may_space: bool = True) -> object:
     """Parse one JSON text.
 
     Args:
         raw: UTF-8 without white space around it that is not JSON's.
         limits: Bounds on depth and keys.
+        may_space: White space may stand between a key and its colon; False where has_spaced_key has ruled it out.
 
     Returns:
         Anything that JSON can hold.
@@ -41,15 +42,18 @@ def parse_record(raw: bytes, limits: DataLimits) -> object:
         value: object = orjson.loads(raw)
     except orjson.JSONDecodeError as err:
         raise BadRecord(_explain(raw, err, limits)) from None
-    keys = check_value(value, limits)
-    if raw.count(b'":') != keys or _has_spaced_colon(raw):
+    keys = _count_keys(value, limits.depth)
+    if keys > limits.keys:
+        raise BadRecord(_too_many(keys, limits))
+    if raw.count(b'":') != keys or (may_space and has_spaced_key(raw)):
         _refuse_repeated_keys(raw)
     return value
 
 
-def _has_spaced_colon(raw: bytes) -> bool:
-    # White space behind a quote is rare enough that four finds are cheaper than one regular expression.
-    if b'" ' in raw or b'"\t' in raw or b'"\n' in raw or b'"\r' in raw:
+def has_spaced_key(raw: bytes) -> bool:
+    """Say whether some key may have white space before its colon; never says no wrongly."""
+    # White space behind a quote is rare enough that a few finds are cheaper than one regular expression.
+    if b'" ' in raw or b'"\t' in raw or b'"\r' in raw or b'"\n' in raw:
         return _SPACED_COLON.search(raw) is not None
     return False
 
@@ -69,8 +73,12 @@ def check_value(value: object, limits: DataLimits) -> int:
     """
     keys = _count_keys(value, limits.depth)
     if keys > limits.keys:
-        raise BadRecord(f"{keys} keys; at most {limits.keys} fit in a record")
+        raise BadRecord(_too_many(keys, limits))
     return keys
+
+
+def _too_many(keys: int, limits: DataLimits) -> str:
+    return f"{keys} keys; at most {limits.keys} fit in a record"
 
 
 def _count_keys(value: Any, depth: int) -> int:  # noqa: ANN401 - narrowed by exact type: `cast` would be a call in the hottest loop
