@@ -84,6 +84,8 @@ async def test_weights_are_split_as_observed_and_no_request_is_lost_over_forty_c
     loaders = [asyncio.create_task(load()) for _ in range(4)]
     for turn in range(40):
         weight = (turn * 37) % 101
+        # As in a promotion, the other arm becomes the stable one now and then.
+        world.gateway.declare("uid-1", Split(namespace="ns", name="shop", stable=(A, B)[turn // 7 % 2]))
         await world.gateway.set_weights("uid-1", {A: 100 - weight, B: weight}, "")
         expected = {r: w for r, w in {A: 100 - weight, B: weight}.items() if w}
         assert dict(world.gateway.observed("ns", "shop")) == expected

@@ -1,20 +1,16 @@
-"""What the store lets in: the object checked against schema, CEL rules and its older self, with defaults filled in."""
+"""What the store lets in: the object checked as an API server with our CRDs would, in the same words."""
 
 from typing import Any
 
-from pydantic import ValidationError
-
-from graft_core.api.base import KubeModel
-from graft_core.api.v1alpha1.finetunejob import FineTuneJob
-from graft_core.api.v1alpha1.modelrelease import ModelRelease
-from graft_core.api.v1alpha1.names import KIND_FINETUNEJOB
+from graft_core.api.validation import apply_defaults, validate_object
 from graft_operator.local.faults import Cause, Invalid
+from graft_operator.local.objects import meta_of
 
 __all__ = ["admit"]
 
 
 def admit(body: dict[str, Any], old: dict[str, Any] | None) -> dict[str, Any]:
-    """Check one object as the API server would with our CRDs.
+    """Check one object against schema, CEL rules and its older self.
 
     Args:
         body: The object as written, without status.
@@ -26,13 +22,10 @@ def admit(body: dict[str, Any], old: dict[str, Any] | None) -> dict[str, Any]:
     Raises:
         Invalid: With every fault.
     """
-    del old
-    model = FineTuneJob if body.get("kind") == KIND_FINETUNEJOB else ModelRelease
-    try:
-        parsed = model.model_validate(body)
-    except ValidationError as error:
+    faults = validate_object(body, old)
+    if faults:
         raise Invalid(
-            str(body.get("kind")), [Cause(".".join(map(str, e["loc"])), e["msg"]) for e in error.errors()]
-        ) from error
-    spec: KubeModel = parsed.spec
-    return {**body, "spec": spec.model_dump(mode="json", by_alias=True, exclude_none=True)}
+            f"{body.get('kind', 'the object')}/{meta_of(body).get('name', '?')}",
+            [Cause(f.path, f.message) for f in faults],
+        )
+    return apply_defaults(body)

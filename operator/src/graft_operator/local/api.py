@@ -14,7 +14,6 @@ Refusals are metav1.Status objects. There is no path that writes a status: that 
 
 import asyncio
 import json
-import logging
 import os
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing
@@ -25,13 +24,14 @@ from aiohttp import web
 
 from graft_core.api.v1alpha1.names import GROUP, PLURALS, VERSION
 from graft_core.errors import GraftError, InvalidInput
+from graft_core.telemetry.logs import get_log
 from graft_operator.local.events import EventLog
 from graft_operator.local.faults import NotFound, to_status
 from graft_operator.local.objects import ObjectKey, ObjectStore, meta_of
 
 __all__ = ["Control", "LogSource", "create_app", "serve_socket"]
 
-_LOG = logging.getLogger(__name__)
+_LOG = get_log(__name__)
 
 _KINDS = {plural: kind for kind, plural in PLURALS.items()}
 
@@ -140,8 +140,8 @@ async def _translate(
         )
     except (asyncio.CancelledError, ConnectionError):
         raise
-    except Exception:  # noqa: BLE001  # the edge of a request: one that fails must not take the reconcilers with it
-        _LOG.exception("request failed", extra={"method": request.method, "path": request.path})
+    except Exception as error:  # noqa: BLE001  # the edge of a request: one that fails must not take the reconcilers with it
+        _LOG.failure("request_failed", error, method=request.method, path=request.path)
         status = to_status(GraftError("internal error; the log of graft up has the traceback"))
         return web.json_response({**status, "reason": "InternalError"}, status=500)
 

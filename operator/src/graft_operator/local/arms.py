@@ -7,7 +7,6 @@ give it weight. What starts it (config, environment, limits) is kept by revision
 import asyncio
 import contextlib
 import json
-import logging
 import os
 import shutil
 import signal
@@ -22,6 +21,7 @@ from pydantic import BaseModel, ConfigDict
 
 from graft_core.clock import Clock, from_rfc3339, to_rfc3339
 from graft_core.errors import Conflict
+from graft_core.telemetry.logs import get_log
 from graft_operator.local.children import write_text
 from graft_operator.local.database import Database
 from graft_operator.local.processes import Processes
@@ -30,7 +30,7 @@ from graft_operator.settings import LocalSettings
 
 __all__ = ["ArmRecord", "Arms", "free_port", "is_free"]
 
-_LOG = logging.getLogger(__name__)
+_LOG = get_log(__name__)
 
 _AREA = "arms"
 _RECIPES = "recipes"
@@ -111,7 +111,7 @@ class Arms:
             folder = self.folder(record.uid, record.revision)
             found = self._processes.find(folder, record.attempt)
             if found is not None:
-                _LOG.info("arm adopted", extra={"arm": record.key, "pid": found[0]})
+                _LOG.info("arm_adopted", arm=record.key, pid=found[0])
                 phase = "stopping" if record.phase == "stopping" else "running"
                 adopted = record.model_copy(update={"pid": found[0], "started": found[1], "phase": phase})
                 self._put(adopted)
@@ -307,7 +307,7 @@ class Arms:
     def _look_at_memory(self, record: ArmRecord) -> None:
         used = self._processes.memory_bytes((record.pid, record.started))
         if record.memory_bytes is not None and used > record.memory_bytes:
-            _LOG.warning("arm over its memory", extra={"arm": record.key, "used": used, "limit": record.memory_bytes})
+            _LOG.warning("arm_over_memory", arm=record.key, used=used, limit=record.memory_bytes)
             self._ready[record.key] = f"it used {used >> 20} MiB, more than spec.predictor.resources.memory allows"
             self._signal(record, signal.SIGKILL)
 
@@ -331,7 +331,7 @@ class Arms:
         self._ready[key] = (
             f"the predictor {why}; `graft logs mr/{record.owner.partition('/')[2]} --revision {record.revision}` shows why"
         )
-        _LOG.warning("arm ended", extra={"arm": key, "attempt": attempt, "code": code})
+        _LOG.warning("arm_ended", arm=key, attempt=attempt, code=code)
         self._back_off(record)
 
     def _back_off(self, record: ArmRecord) -> None:

@@ -6,7 +6,6 @@ never started or was killed.
 """
 
 import asyncio
-import logging
 import os
 import shutil
 import signal
@@ -22,6 +21,7 @@ from graft_core.contracts.exit_codes import EXIT_CODES, ExitClass
 from graft_core.contracts.train_report import TrainReport
 from graft_core.contracts.train_request import TrainRequest
 from graft_core.errors import Conflict
+from graft_core.telemetry.logs import get_log
 from graft_operator.local.child_record import ChildRecord, after_exit
 from graft_operator.local.database import Database
 from graft_operator.local.processes import Processes
@@ -45,7 +45,7 @@ from graft_operator.settings import LocalSettings
 
 __all__ = ["Children", "write_text"]
 
-_LOG = logging.getLogger(__name__)
+_LOG = get_log(__name__)
 
 _AREA = "children"
 
@@ -267,7 +267,7 @@ class Children:
         found = self._processes.find(folder, record.attempt)
         if found is not None:
             adopted = record.model_copy(update={"pid": found[0], "started": found[1]})
-            _LOG.info("child adopted", extra={"child": record.name, "pid": found[0], "attempt": record.attempt})
+            _LOG.info("child_adopted", child=record.name, pid=found[0], attempt=record.attempt)
             if record.phase == "stopping":
                 self._watch(adopted)
                 self._begin_stop(adopted)
@@ -353,7 +353,7 @@ class Children:
         else:
             code = self._processes.exit_code(folder, attempt)
             ended = after_exit(record, code, self._clock.now(), self._settings.backoff_s)
-            _LOG.info("child ended", extra={"child": name, "attempt": attempt, "code": code, "next": ended.phase})
+            _LOG.info("child_ended", child=name, attempt=attempt, code=code, next=ended.phase)
             self._put(ended)
         self._fill_slots()
 

@@ -7,7 +7,6 @@ Envoy outlives a `graft up` that is killed, and is taken over by the next: no re
 import asyncio
 import hashlib
 import json
-import logging
 import os
 import shutil
 import signal
@@ -20,6 +19,7 @@ from pydantic import BaseModel, ConfigDict
 
 from graft_core.clock import Clock
 from graft_core.errors import Conflict, InvalidInput, NotReady, Unavailable
+from graft_core.telemetry.logs import get_log
 from graft_operator.local.arms import free_port, is_free
 from graft_operator.local.children import write_text
 from graft_operator.local.database import Database
@@ -31,7 +31,7 @@ from graft_operator.render.envoy import (
     GatewaySettings,
     Json,
     ReleaseRoute,
-    cluster_name,
+    host_cluster_name,
     render_bootstrap,
     render_clusters,
     render_routes,
@@ -40,7 +40,7 @@ from graft_operator.settings import LocalSettings
 
 __all__ = ["Gateway", "Split", "find_envoy"]
 
-_LOG = logging.getLogger(__name__)
+_LOG = get_log(__name__)
 
 _AREA = "gateway"
 _SPLITS = "splits"
@@ -147,7 +147,7 @@ class Gateway:
         attempt = int(record.get("attempt", 0))
         found = self._processes.find(self._folder, attempt)
         if found is not None and record.get("fingerprint") == fingerprint and await self._admin.is_live():
-            _LOG.info("gateway adopted", extra={"pid": found[0], "port": self.port})
+            _LOG.info("gateway_adopted", pid=found[0], port=self.port)
             self._who = found
         else:
             await self._replace(found, attempt)
@@ -158,6 +158,10 @@ class Gateway:
         self._watch(self._who, envoy, fingerprint)
         await self.sync()
         self._task = asyncio.get_running_loop().create_task(self._look_after())
+
+    def others_named(self, uid: str, namespace: str, name: str) -> tuple[str, ...]:
+        """Return the uids of releases of the same name that left their service behind."""
+        return tuple(u for u, s in self._splits.items() if u != uid and (s.namespace, s.name) == (namespace, name))
 
     def traffic(self, uid: str) -> Traffic:
         """Return the split as it was asked for."""
@@ -170,7 +174,7 @@ class Gateway:
 
     def is_healthy(self, namespace: str, name: str, revision: str) -> bool:
         """Say whether Envoy itself finds the arm healthy."""
-        return cluster_name(namespace, name, revision) in self._healthy
+        return host_cluster_name(namespace, name, revision) in self._healthy
 
     def declare(self, uid: str, split: Split) -> None:
         """Make the release known, or change all of its route but the weights; the caller syncs."""
@@ -200,7 +204,7 @@ class Gateway:
         await self.sync()
 
     async def forget(self, uid: str) -> None:
-        """Take the route of a release that is gone away."""
+        """Take a release's route away."""
         if self._splits.pop(uid, None) is not None:
             self._db.drop_record(_SPLITS, uid)
             await self.sync()
@@ -249,12 +253,14 @@ class Gateway:
                     await asyncio.sleep(0.1)
             await self._admin.quit()
         except Unavailable:
-            _LOG.warning("gateway did not answer while it was stopped")
+            _LOG.warning("gateway_silent_at_stop")
         await self._admin.close()
         if self._who is not None:
             await self._end(self._who)
 
     def _routes(self) -> list[ReleaseRoute]:
+        # A service left behind by `deletionPolicy: Orphan` answers until a release of its name has arms of its own.
+        serving = {(s.namespace, s.name): uid for uid, s in self._splits.items() if s.weights}
         return [
             ReleaseRoute(
                 namespace=split.namespace,
@@ -266,6 +272,7 @@ class Gateway:
                 timeout_s=split.timeout_s,
             )
             for uid, split in self._splits.items()
+            if serving.get((split.namespace, split.name), uid) == uid
         ]
 
     def _write_files(self, routes: list[ReleaseRoute]) -> None:
@@ -318,7 +325,7 @@ class Gateway:
                     await self._look()
                     await self._rotate()
             except Unavailable as error:
-                _LOG.warning("gateway does not answer", extra={"error": str(error)})
+                _LOG.warning("gateway_silent", reason=str(error))
 
     async def _rotate(self) -> None:
         log = self._folder / "access.log"
@@ -328,7 +335,7 @@ class Gateway:
 
     async def _replace(self, found: ProcessId | None, attempt: int) -> None:
         if found is not None:
-            _LOG.info("gateway of other settings is replaced", extra={"pid": found[0], "attempt": attempt})
+            _LOG.info("gateway_replaced", pid=found[0], attempt=attempt)
             await self._end(found)
         if not is_free(self.port, self._settings.host):
             raise InvalidInput(
@@ -376,7 +383,7 @@ class Gateway:
         if self._is_closing:
             return
         attempt = int(self._db.records(_AREA)["envoy"]["attempt"]) + 1
-        _LOG.error("gateway ended; starting it again", extra={"attempt": attempt})
+        _LOG.error("gateway_ended", attempt=attempt)
         self._write_files(self._routes())
         # A second at least between starts: one that can't start must not be tried all the time.
         asyncio.get_running_loop().call_later(

@@ -19,7 +19,7 @@ from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Any, Literal, cast
 
-from graft_core.api.v1alpha1.names import FINALIZER, PLURALS
+from graft_core.api.v1alpha1.names import FINALIZER, GROUP, PLURALS
 from graft_core.clock import Clock, to_rfc3339
 from graft_core.errors import Conflict
 from graft_operator.local.database import Database
@@ -113,7 +113,7 @@ class ObjectStore:
         """
         found = self.find(key)
         if found is None:
-            raise NotFound(f'{key} "{key.name}" not found in namespace {key.namespace!r}')
+            raise NotFound(f'{PLURALS[key.kind]}.{GROUP} "{key.name}" not found in namespace {key.namespace!r}')
         return found
 
     def find(self, key: ObjectKey) -> Body | None:

@@ -4,9 +4,10 @@
     /...                      the only release, where there is exactly one
     else                      404, shaped like an error of the OpenAI API
 
-A release's requests are split by the weights that were asked for. A cluster is one arm; Envoy's own health check keeps requests from an
-arm that is not ready. An arm with less than the whole traffic that is not the stable one falls over to the stable one (an aggregate
-cluster): a candidate that dies costs no request. The other way round nothing falls over: a candidate that was proven for 5 % does not get
+A release's requests are split by the weights that were asked for. Envoy's own health check keeps requests from an arm that is not ready.
+An arm is two clusters: its host, and the one that routes name, an aggregate of that host and, for an arm that is not the stable one, the
+stable arm's host to fall over to: a candidate that dies costs no request. The name that routes use stays the same when another arm
+becomes the stable one, so no route ever names a cluster that has just gone. The other way round nothing falls over: a candidate that was proven for 5 % does not get
 the rest because the stable arm broke; those requests end with 503 until a person decides.
 Retries are the predictor's, but for connections that could not be made.
 """
@@ -23,6 +24,7 @@ __all__ = [
     "GatewaySettings",
     "ReleaseRoute",
     "cluster_name",
+    "host_cluster_name",
     "parse_weights",
     "render_bootstrap",
     "render_clusters",
@@ -50,10 +52,11 @@ EXTRA_TIMEOUT_S: Final = 5
 _LOG_FIELDS: Final = {
     "at": "%START_TIME(%Y-%m-%dT%H:%M:%S.%fZ)%",
     "method": "%REQ(:METHOD)%",
-    "path": "%PATH(NQ:ORIG)%",
+    "path": "%PATH(NQ:ORIG_OR_PATH)%",
     "status": "%RESPONSE_CODE%",
     "flags": "%RESPONSE_FLAGS%",
     "arm": "%UPSTREAM_CLUSTER_RAW%",
+    "host": "%UPSTREAM_HOST%",
     "duration_ms": "%DURATION%",
     "bytes_in": "%BYTES_RECEIVED%",
     "bytes_out": "%BYTES_SENT%",
@@ -102,8 +105,13 @@ class GatewaySettings:
 
 
 def cluster_name(namespace: str, name: str, revision: str) -> str:
-    """Name an arm's cluster, as statistics and the access log show it."""
+    """Name the cluster that routes name."""
     return f"{namespace}/{name}/{revision}"
+
+
+def host_cluster_name(namespace: str, name: str, revision: str) -> str:
+    """Name the cluster of an arm's own host, which is health-checked."""
+    return f"{cluster_name(namespace, name, revision)}/host"
 
 
 def render_bootstrap(gateway: GatewaySettings) -> Json:
@@ -120,13 +128,11 @@ def render_bootstrap(gateway: GatewaySettings) -> Json:
 
 
 def render_clusters(releases: Sequence[ReleaseRoute], version: str) -> Json:
-    """Render CDS: a health-checked cluster an arm, and a falling-over one for each arm that may fail over to the stable one."""
+    """Render CDS: for each arm its health-checked host, and the cluster that routes name."""
     resources: list[Json] = []
     for release in _sorted(releases):
         for arm in sorted(release.arms, key=lambda a: a.revision):
-            resources.append(_arm_cluster(release, arm))
-            if _falls_over(release, arm.revision):
-                resources.append(_aggregate(release, arm.revision))
+            resources += [_host_cluster(release, arm), _arm_cluster(release, arm.revision)]
     return {"version_info": version, "resources": resources}
 
 
@@ -156,18 +162,13 @@ def parse_weights(route_config: Json) -> dict[tuple[str, str], dict[str, int]]:
     for host in route_config.get("virtual_hosts", []):
         for route in host.get("routes", []):
             for cluster in route.get("route", {}).get("weighted_clusters", {}).get("clusters", []):
-                namespace, name, revision = str(cluster["name"]).removeprefix("or-stable/").split("/")
+                namespace, name, revision = str(cluster["name"]).split("/")
                 found.setdefault((namespace, name), {})[revision] = int(cluster.get("weight", 0))
     return found
 
 
 def _sorted(releases: Sequence[ReleaseRoute]) -> list[ReleaseRoute]:
     return sorted(releases, key=lambda r: (r.namespace, r.name))
-
-
-def _falls_over(release: ReleaseRoute, revision: str) -> bool:
-    others = {arm.revision for arm in release.arms}
-    return bool(release.stable) and revision != release.stable and release.stable in others
 
 
 def _release_route(release: ReleaseRoute) -> Json:
@@ -188,7 +189,10 @@ def _action(release: ReleaseRoute) -> Json:
     # The stable arm first: raising the others' share then only moves users away from it, and back when it is lowered.
     ordered = sorted(weights, key=lambda revision: (revision != release.stable, revision))
     split: Json = {
-        "clusters": [{"name": _target(release, revision), "weight": weights[revision]} for revision in ordered]
+        "clusters": [
+            {"name": cluster_name(release.namespace, release.name, revision), "weight": weights[revision]}
+            for revision in ordered
+        ]
     }
     route: Json = {
         "weighted_clusters": split,
@@ -201,17 +205,12 @@ def _action(release: ReleaseRoute) -> Json:
     return {"route": route}
 
 
-def _target(release: ReleaseRoute, revision: str) -> str:
-    name = cluster_name(release.namespace, release.name, revision)
-    return f"or-stable/{name}" if _falls_over(release, revision) else name
-
-
 def _refusal(status: int, message: str) -> Json:
     return {"status": status, "body": {"inline_string": message}}
 
 
-def _arm_cluster(release: ReleaseRoute, arm: ArmEndpoint) -> Json:
-    name = cluster_name(release.namespace, release.name, arm.revision)
+def _host_cluster(release: ReleaseRoute, arm: ArmEndpoint) -> Json:
+    name = host_cluster_name(release.namespace, release.name, arm.revision)
     address = {"socket_address": {"address": arm.host, "port_value": arm.port}}
     return {
         "@type": CLUSTER_TYPE,
@@ -249,17 +248,17 @@ def _arm_cluster(release: ReleaseRoute, arm: ArmEndpoint) -> Json:
     }
 
 
-def _aggregate(release: ReleaseRoute, revision: str) -> Json:
-    own, stable = (cluster_name(release.namespace, release.name, r) for r in (revision, release.stable))
+def _arm_cluster(release: ReleaseRoute, revision: str) -> Json:
+    revisions = [revision]
+    if release.stable != revision and release.stable in {arm.revision for arm in release.arms}:
+        revisions.append(release.stable)
+    hosts = [host_cluster_name(release.namespace, release.name, r) for r in revisions]
     return {
         "@type": CLUSTER_TYPE,
-        "name": f"or-stable/{own}",
+        "name": cluster_name(release.namespace, release.name, revision),
         "connect_timeout": "1s",
         "lb_policy": "CLUSTER_PROVIDED",
-        "cluster_type": {
-            "name": "envoy.clusters.aggregate",
-            "typed_config": {"@type": _AGGREGATE, "clusters": [own, stable]},
-        },
+        "cluster_type": {"name": "envoy.clusters.aggregate", "typed_config": {"@type": _AGGREGATE, "clusters": hosts}},
     }
 
 
