@@ -11,7 +11,7 @@ from pathlib import Path
 
 SCRIPTS = Path(__file__).resolve().parent
 
-MODULES = ("graft_core.api.crd",)
+MODULES = ("graft_core.api.crd", "graft_core.api.reference")
 """Generators that live with the source they read."""
 
 
