@@ -16,7 +16,6 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from itertools import pairwise
 from typing import Final, Protocol
 
 from graft_core.api.v1alpha1.modelrelease import AnalysisStatus, Verdict
@@ -211,9 +210,13 @@ def _is_sound(window: Window) -> bool:
 
 
 def _is_histogram(buckets: tuple[tuple[float, float], ...]) -> bool:
-    counts_sound = all(math.isfinite(count) and count >= 0 for _, count in buckets)
-    # `not (a < b)` would let NaN through; every pair must be seen to rise.
-    return counts_sound and all(a[0] < b[0] and a[1] <= b[1] for a, b in pairwise(buckets))
+    bound_before, count_before = -math.inf, 0.0
+    for bound, count in buckets:
+        # Said this way round, a NaN fails too: nothing is above or below it.
+        if not (bound > bound_before and count_before <= count < math.inf):
+            return False
+        bound_before, count_before = bound, count
+    return True
 
 
 def _shown(value: float) -> str:

@@ -6,8 +6,8 @@ A condition that changes its status or reason is told as an event too, so that e
 from datetime import datetime
 from typing import Generic
 
-from graft_core.api.conditions import Condition, ConditionStatus, find_condition, set_condition
-from graft_core.clock import from_rfc3339
+from graft_core.api.conditions import Condition, ConditionStatus
+from graft_core.clock import from_rfc3339, to_rfc3339
 from graft_core.errors import Corrupt
 from graft_operator.reconcile.decision import Event, StatusT
 
@@ -22,10 +22,12 @@ class Draft(Generic[StatusT]):
 
     def __init__(self, status: StatusT, *, generation: int, now: datetime) -> None:
         self.old: StatusT = status
-        self.conditions: tuple[Condition, ...] = status.conditions
+        self._conditions = {condition.type: condition for condition in status.conditions}
+        self._is_changed = False
+        self.stamp = to_rfc3339(now)
+        """The time of the pass, as statuses hold it."""
         self.events: list[Event] = []
         self._generation = generation
-        self._now = now
         self._changes: dict[str, object] = {}
 
     def put(self, **values: object) -> None:
@@ -42,20 +44,36 @@ class Draft(Generic[StatusT]):
     ) -> None:
         """Set a condition; a change of its status or reason becomes an event."""
         text, reason = clip(message, MESSAGE_BYTES), _camel(reason)
-        old = find_condition(self.conditions, kind)
+        old = self._conditions.get(kind)
+        is_moved = old is None or old.status != status
         if (
             old is not None
-            and old.status == status
+            and not is_moved
             and old.reason == reason
             and old.message == text
             and old.observed_generation == self._generation
         ):
             return
-        self.conditions = set_condition(
-            self.conditions, kind, status, reason, text, generation=self._generation, now=self._now
+        self._conditions[kind] = Condition(
+            type=kind,
+            status=status,
+            reason=reason,
+            message=text,
+            observed_generation=self._generation,
+            last_transition_time=self.stamp if old is None or is_moved else old.last_transition_time,
         )
-        if old is None or (old.status, old.reason) != (status, reason):
+        self._is_changed = True
+        if old is None or is_moved or old.reason != reason:
             self.tell(reason, text, is_warning=is_warning)
+
+    @property
+    def conditions(self) -> tuple[Condition, ...]:
+        """The conditions as they stand, in the order of their first appearance."""
+        return tuple(self._conditions.values())
+
+    def find(self, kind: str) -> Condition | None:
+        """Return the condition of this type as it stands."""
+        return self._conditions.get(kind)
 
     def tell(self, reason: str, message: str, *, is_warning: bool = False) -> None:
         """Add an event."""
@@ -63,7 +81,7 @@ class Draft(Generic[StatusT]):
 
     def finish(self, phase: str) -> StatusT:
         """Return the new status, or the old object where nothing changed."""
-        if self.conditions is not self.old.conditions:
+        if self._is_changed:
             self._changes["conditions"] = self.conditions
         self.put(phase=phase, observed_generation=self._generation)
         if not self._changes:

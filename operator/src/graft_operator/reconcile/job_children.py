@@ -2,7 +2,6 @@
 
 from typing import Final
 
-from graft_core.api.conditions import find_condition
 from graft_core.contracts.exit_codes import ExitClass, is_restartable
 from graft_core.contracts.train_report import TrainReport
 from graft_core.contracts.train_request import Pinned
@@ -133,7 +132,7 @@ def train_waiting(this: JobPass) -> FineTuneJobDecision | None:
         case Terminating():
             return this.go_on()
         case Pending() as pending:
-            if find_condition(this.draft.conditions, "Scheduled") is None:
+            if this.draft.find("Scheduled") is None:
                 _say_starting(this)
             return this.go_on(again_s=_say_pending(this, pending))
         case _:
@@ -234,7 +233,7 @@ def _pins(report: TrainReport) -> Pinned | None:
 
 def _back_off_s(this: JobPass) -> float:
     """Wait as long as the store has been out of reach, within bounds: doubling, without a counter to remember."""
-    since = find_condition(this.draft.conditions, "Published")
+    since = this.draft.find("Published")
     shortest_s, longest_s = UNREACHABLE_RETRY_S
     if since is None:
         return shortest_s

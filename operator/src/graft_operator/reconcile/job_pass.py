@@ -4,7 +4,6 @@ from datetime import datetime
 from typing import Final
 
 from graft_core.api.v1alpha1.names import FINALIZER
-from graft_core.clock import to_rfc3339
 from graft_operator.reconcile.decision import (
     AddFinalizer,
     DeleteChild,
@@ -74,7 +73,7 @@ class JobPass:
     def end(self) -> None:
         """Stop the clock for good."""
         self.stop_clock()
-        self.draft.put(finished_at=to_rfc3339(self.now))
+        self.draft.put(finished_at=self.draft.stamp)
 
     def stops(self, reason: StopReason) -> tuple[StopChild, ...]:
         """Stop every child that lives and was not told yet."""
@@ -102,7 +101,7 @@ class JobPass:
     def start_clock(self) -> None:
         """Start an active stretch, if none is under way."""
         if self.status.active_since is None:
-            self.draft.put(active_since=to_rfc3339(self.now))
+            self.draft.put(active_since=self.draft.stamp)
 
     def stop_clock(self) -> None:
         """Fold the active stretch into the sum."""

@@ -8,7 +8,6 @@ from graft_core.api.conditions import find_condition
 from graft_core.api.v1alpha1.modelrelease import AnalysisStatus, ArmStatus, CandidateStatus, DrainingStatus
 from graft_core.api.v1alpha1.names import FINALIZER
 from graft_core.api.v1alpha1.rollout import OnDrift
-from graft_core.clock import to_rfc3339
 from graft_operator.reconcile import history
 from graft_operator.reconcile.analysis import Judge
 from graft_operator.reconcile.decision import (
@@ -85,7 +84,7 @@ class ReleasePass:
 
     def stamp(self) -> str:
         """Write the time of the pass as statuses hold it."""
-        return to_rfc3339(self.now)
+        return self.draft.stamp
 
     # -- what is decided
 

@@ -1,14 +1,16 @@
 """Which fields of a spec this version carries out, as data: every field is either used or refused by name, never accepted and ignored.
 
-A shell says what it can do with a `Capabilities` value. A path covers everything below it; `[]` stands for the items of a list.
+A shell says what it can do with a `Capabilities` value. A path covers everything below it; `[]` stands for the items of a list, `?` marks a
+parent that may be unset.
 `tests/operator/reconcile/test_support.py` walks every field of both kinds and holds these tables to it.
 """
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cache
-from typing import Final
+from functools import cache, cached_property
+from operator import attrgetter
+from typing import Final, cast
 
 from graft_core.api.v1alpha1.finetunejob import FineTuneJobSpec
 from graft_core.api.v1alpha1.modelrelease import ModelReleaseSpec
@@ -29,7 +31,7 @@ class RefusedValue:
     """Path in the message, where the rule looks at a whole object to judge one of its fields."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class KindSupport:
     """One kind's spec, divided."""
 
@@ -39,6 +41,11 @@ class KindSupport:
     """Path → the value that is as good as unset."""
     values: tuple[RefusedValue, ...] = ()
     """Exceptions below `used`."""
+
+    @cached_property
+    def plan(self) -> "_Plan":
+        """The tables in the form that a pass reads."""
+        return _Plan(self)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,49 +75,109 @@ def find_refusals(spec: FineTuneJobSpec | ModelReleaseSpec, support: KindSupport
     Returns:
         One entry a field; empty where the whole spec can be carried out.
     """
+    plan = support.plan
     found = [
-        Refusal(path, f"{path} is not supported in this version")
-        for pattern, unset in support.refused.items()
-        for path, value in _values_at(spec, pattern)
+        Refusal(pattern, f"{pattern} is not supported in this version")
+        for pattern, unset, value in zip(plan.refused, plan.unset, plan.read_refused(spec), strict=True)
         if value is not None and value != unset
     ]
-    for rule in support.values:
-        for path, value in _values_at(spec, rule.path):
-            if value is not None and rule.is_refused(value):
-                at = path + rule.named
-                shown = "" if rule.named else f" {_show(value)}"
-                found.append(Refusal(at, f"{at}{shown} is not supported in this version; {rule.expected}"))
+    for pattern, head in zip(plan.nested_refused, plan.read_refused_heads(spec), strict=True):
+        if head:
+            unset = support.refused[pattern]
+            found += [
+                Refusal(path, f"{path} is not supported in this version")
+                for path, value in _values_at(spec, pattern)
+                if value != unset
+            ]
+    for rule, value in zip(plan.values, plan.read_values(spec), strict=True):
+        if value is not None and rule.is_refused(value):
+            found.append(_refused_value(rule, rule.path, value))
+    for rule, head in zip(plan.nested_values, plan.read_value_heads(spec), strict=True):
+        if head:
+            found += [
+                _refused_value(rule, path, value)
+                for path, value in _values_at(spec, rule.path)
+                if rule.is_refused(value)
+            ]
     return tuple(found)
 
 
-def _show(value: object) -> str:
-    return repr(str(value)) if isinstance(value, str) else repr(value)
+def _refused_value(rule: RefusedValue, path: str, value: object) -> Refusal:
+    at = path + rule.named
+    shown = "" if rule.named else f" {str(value)!r}" if isinstance(value, str) else f" {value!r}"
+    return Refusal(at, f"{at}{shown} is not supported in this version; {rule.expected}")
+
+
+class _Plan:
+    """The tables, made ready: all plain paths are read in one go, the few below lists and optional parents one by one.
+
+    A pass asks for every refused path of its spec, so that this is most of what an idle pass costs.
+    """
+
+    def __init__(self, support: "KindSupport") -> None:
+        self.refused = tuple(path for path in support.refused if not _is_nested(path))
+        self.unset = tuple(support.refused[path] for path in self.refused)
+        self.nested_refused = tuple(path for path in support.refused if _is_nested(path))
+        self.values = tuple(rule for rule in support.values if not _is_nested(rule.path))
+        self.nested_values = tuple(rule for rule in support.values if _is_nested(rule.path))
+        self.read_refused = _reader(self.refused)
+        self.read_values = _reader(tuple(rule.path for rule in self.values))
+        self.read_refused_heads = _reader(tuple(map(_head, self.nested_refused)))
+        self.read_value_heads = _reader(tuple(_head(rule.path) for rule in self.nested_values))
+
+
+def _reader(patterns: tuple[str, ...]) -> Callable[[object], tuple[object, ...]]:
+    if len(patterns) < 2:  # attrgetter of one name gives no tuple
+        return lambda spec: (
+            tuple(value for pattern in patterns for _, value in _values_at(spec, pattern)) or (None,) * len(patterns)
+        )
+    return attrgetter(*(".".join(step.attribute for step in _steps(pattern)) for pattern in patterns))
+
+
+def _head(pattern: str) -> str:
+    """Cut a nested pattern after its first list or optional parent: where that is unset or empty, nothing is below."""
+    ends = [pattern.index(mark) for mark in ("[]", "?") if mark in pattern]
+    return pattern[: min(ends)]
+
+
+def _is_nested(pattern: str) -> bool:
+    return "[]" in pattern or "?" in pattern
+
+
+@dataclass(frozen=True, slots=True)
+class _Step:
+    name: str
+    attribute: str
+    is_list: bool
 
 
 @cache
-def _steps(pattern: str) -> tuple[tuple[str, str, bool], ...]:
-    """Split "spec.a.bC[].d" into (name in the spec, attribute, is a list), without the leading "spec"."""
+def _steps(pattern: str) -> tuple[_Step, ...]:
+    """Split "spec.a?.bC[].d" into its steps, without the leading "spec"."""
     parts = pattern.split(".")[1:]
-    names = [part.removesuffix("[]") for part in parts]
+    names = [part.removesuffix("[]").removesuffix("?") for part in parts]
     return tuple(
-        (name, re.sub(r"([A-Z])", lambda m: "_" + m[1].lower(), name), part.endswith("[]"))
+        _Step(name, re.sub(r"([A-Z])", lambda m: "_" + m[1].lower(), name), part.endswith("[]"))
         for name, part in zip(names, parts, strict=True)
     )
 
 
-def _values_at(spec: object, pattern: str) -> Iterator[tuple[str, object]]:
-    """Yield (concrete path, value) of each place that the pattern names; nothing where a parent is unset."""
+def _values_at(spec: object, pattern: str) -> Sequence[tuple[str, object]]:
+    """List (concrete path, value) of each place that the pattern names; none where a parent is unset or a list is empty."""
     found: list[tuple[str, object]] = [("spec", spec)]
-    for name, attribute, is_list in _steps(pattern):
-        found = [(f"{path}.{name}", getattr(value, attribute)) for path, value in found if value is not None]
-        if is_list:
-            found = [
-                (f"{path}[{index}]", item)
-                for path, items in found
-                if isinstance(items, tuple)
-                for index, item in enumerate(items)  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType]  # items of any model
-            ]
-    yield from found
+    for step in _steps(pattern):
+        following: list[tuple[str, object]] = []
+        for path, parent in found:
+            value: object = getattr(parent, step.attribute)
+            if step.is_list and isinstance(value, tuple):
+                items = cast("tuple[object, ...]", value)
+                following += [(f"{path}.{step.name}[{index}]", item) for index, item in enumerate(items)]
+            elif value is not None:
+                following.append((f"{path}.{step.name}", value))
+        if not following:
+            return ()
+        found = following
+    return found
 
 
 def _starts_with(*prefixes: str) -> Callable[[object], bool]:
@@ -266,14 +333,14 @@ _MODELRELEASE: Final = KindSupport(
         "spec.engine.quantize": None,
         "spec.engine.resources.memory": None,
         "spec.predictor.replicas": None,
-        "spec.cache.exact.redis": None,
+        "spec.cache.exact?.redis": None,
         "spec.cache.semantic": None,
         "spec.guardrails.input[].entities": None,
         "spec.guardrails.output[].entities": None,
         "spec.routing": None,
-        "spec.requestLog.secretRef": None,
+        "spec.requestLog?.secretRef": None,
         "spec.rollout.shadow": None,
-        "spec.rollout.analysis.source.prometheus": None,
+        "spec.rollout.analysis.source?.prometheus": None,
         "spec.rollout.analysis.confidence": None,
     },
     values=(
