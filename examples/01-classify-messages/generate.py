@@ -109,7 +109,7 @@ def main() -> None:
     """Write both files into `data/` beside this script, or where `--out` says."""
     parser = argparse.ArgumentParser(description="Write the customer messages (made up, seeded).")
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "data", help="folder to write to")
-    parser.add_argument("--count", type=int, default=1600, help="records per file")
+    parser.add_argument("--count", type=int, default=1200, help="records per file")
     args = parser.parse_args()
     args.out.mkdir(parents=True, exist_ok=True)
     messages = generate(args.count)

@@ -106,19 +106,19 @@ def main() -> int:
     parser.add_argument("--steps", type=int, default=defaults.steps, help="fewer steps make a worse model sooner")
     parser.add_argument("--threads", type=int, default=min(2, os.cpu_count() or 1), help="CPU threads for torch")
     parser.add_argument(
-        "--progress", choices=("text", "json", "none"), default="text", help="how progress is told on stdout"
+        "--progress", choices=("text", "jsonl", "none"), default="text", help="how progress is told on stdout"
     )
     args = parser.parse_args()
     recipe = Recipe(seed=args.seed, steps=args.steps)
     if is_made(args.out, recipe):
-        _say(args.progress, f"base model: cached in {args.out}", {"cached": True})
+        _say(args.progress, f"base model: cached in {args.out}", {"cached": True, "path": str(args.out)})
         return 0
     try:
         make_base(args.out, recipe, args.threads, lambda moment: _tell(args.progress, moment))
     except KeyboardInterrupt:
         _say(args.progress, "base model: interrupted, nothing was kept", {"interrupted": True})
         return 130
-    _say(args.progress, f"base model: made in {args.out}", {"cached": False})
+    _say(args.progress, f"base model: made in {args.out}", {"cached": False, "path": str(args.out)})
     return 0
 
 
