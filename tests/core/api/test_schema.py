@@ -11,9 +11,7 @@ from graft_core.errors import InvalidInput
 
 
 class Inner(KubeModel):
-    """An   inner
-    thing.
-    """
+    """An   inner thing."""
 
     cel = (Cel("self.size > 0", "size must be over 0", ".size"), Cel("true", "never"))
 

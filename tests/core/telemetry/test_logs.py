@@ -88,7 +88,7 @@ def test_exceptions_tell_type_and_places_but_not_strangers_words(
 ) -> None:
     try:
         fail(error)
-    except Exception as err:  # as a process edge does
+    except Exception as err:  # noqa: BLE001  # as a process edge does
         LOG.failure("pass_failed", err, object="ml/a")
     found = row(out)
     assert found["error"] == type(error).__name__

@@ -45,6 +45,8 @@ def find_rule_faults(schema: Schema, value: object, old: object, path: str, brok
     Yields:
         A fault a broken rule.
     """
+    if path in broken:
+        return
     if "x-kubernetes-validations" in schema and not any(_is_within(fault, path) for fault in broken):
         yield from _own_faults(schema, value, old, path)
     if is_object(value):
