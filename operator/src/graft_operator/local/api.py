@@ -48,7 +48,10 @@ LOG_PIECE_BYTES = 1 << 16
 class LogSource(Protocol):
     """A log file and whether more may come."""
 
-    path: Path
+    @property
+    def path(self) -> Path:
+        """The file; it may not be there yet."""
+        ...
 
     def is_live(self) -> bool:
         """Say whether the process that writes it may still write."""

@@ -215,10 +215,19 @@ class Arms:
             self._forget(record)
 
     def forget_release(self, uid: str) -> None:
-        """Drop the recipes of a release that is gone."""
+        """Drop the recipes and folders of a release that is gone."""
+        shutil.rmtree(self._settings.state / "runs" / uid, ignore_errors=True)
         for key in self._db.records(_RECIPES):
             if key.startswith(f"{uid}/"):
                 self._db.drop_record(_RECIPES, key)
+
+    def release(self) -> None:
+        """Look after the arms no longer; they live on."""
+        self._is_closing = True
+        for task in self._tasks.values():
+            task.cancel()
+        for timer in self._timers.values():
+            timer.cancel()
 
     async def close(self, *, now: bool) -> None:
         """Stop every arm; they start again with the next `graft up`.
@@ -226,11 +235,7 @@ class Arms:
         Args:
             now: Kill instead of draining.
         """
-        self._is_closing = True
-        for task in self._tasks.values():
-            task.cancel()
-        for timer in self._timers.values():
-            timer.cancel()
+        self.release()
         living = [r for r in self._records.values() if r.pid]
         for record in living:
             self._signal(record, signal.SIGKILL if now else signal.SIGTERM)

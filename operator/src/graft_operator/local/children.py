@@ -193,6 +193,14 @@ class Children:
             self._forget(record)
         self._fill_slots()
 
+    def forget_job(self, uid: str) -> None:
+        """Remove what is left of a job that is gone."""
+        shutil.rmtree(self._settings.state / "runs" / uid, ignore_errors=True)
+
+    def all(self) -> tuple[ChildRecord, ...]:
+        """Return every child."""
+        return tuple(self._records.values())
+
     async def close(self, *, now: bool) -> None:
         """End the living children so that they save; they go on with the next `graft up`.
 

@@ -109,6 +109,7 @@ class Gateway:
         self._lock = asyncio.Lock()
         self._who: ProcessId | None = None
         self._is_closing = False
+        self._is_closed = False
         self._task: asyncio.Task[None] | None = None
         self.port = settings.port
 
@@ -240,7 +241,7 @@ class Gateway:
         Args:
             now: Don't wait for streams.
         """
-        if self._is_closing:
+        if self._is_closed:
             return
         self._is_closing = True
         if self._task is not None:
@@ -257,6 +258,7 @@ class Gateway:
         await self._admin.close()
         if self._who is not None:
             await self._end(self._who)
+        self._is_closed = True
 
     def _routes(self) -> list[ReleaseRoute]:
         # A service left behind by `deletionPolicy: Orphan` answers until a release of its name has arms of its own.

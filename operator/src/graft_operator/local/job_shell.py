@@ -100,6 +100,7 @@ class JobShell:
     def forget(self, uid: str) -> None:
         """Forget a job that is gone."""
         self._progress.pop(uid, None)
+        self._children.forget_job(uid)
         self._artifacts.forget(uid)
 
     def _progress_age_s(self, uid: str) -> float | None:
