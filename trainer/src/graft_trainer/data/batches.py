@@ -6,6 +6,8 @@ the data must not be able to make two inputs look like one by choosing them. Bet
 """
 
 import hashlib
+from array import array
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -83,6 +85,72 @@ class Codes:
         return found
 
 
+class _Texts:
+    """A column of byte strings in one piece of memory: millions of small objects would cost ten times as much."""
+
+    def __init__(self) -> None:
+        self.data = bytearray()
+        self.ends = array("i", [0])
+
+    def __len__(self) -> int:
+        return len(self.ends) - 1
+
+    def __iter__(self) -> Iterator[bytes]:
+        starts = iter(self.ends)
+        start = next(starts)
+        for end in starts:
+            yield bytes(self.data[start:end])
+            start = end
+
+    def add(self, text: bytes) -> None:
+        self.data += text
+        self.ends.append(len(self.data))
+
+    def to_arrow(self) -> Any:  # noqa: ANN401 - pyarrow has no types
+        buffers = [None, pa.py_buffer(self.ends), pa.py_buffer(bytes(self.data))]
+        return pa.Array.from_buffers(pa.binary(), len(self), buffers)
+
+
+class _Waiting:
+    """Examples that are not written yet."""
+
+    def __init__(self) -> None:
+        self.inputs, self.answers = _Texts(), _Texts()
+        self.digests = bytearray()
+        self.checksums = array("I")
+        self.lines, self.lengths = array("q"), array("q")
+        self.labels, self.strata = array("H"), array("H")
+
+    def add(self, line: int, raw: bytes, answer: bytes, length: int, label: int, stratum: int) -> None:
+        self.inputs.add(raw)
+        self.answers.add(answer)
+        self.digests += hashlib.blake2b(raw, digest_size=16).digest()
+        self.checksums.append(crc32(answer))
+        self.lines.append(line)
+        self.lengths.append(length)
+        self.labels.append(label)
+        self.strata.append(stratum)
+
+    def without(self, dropped: set[int]) -> "_Waiting":
+        kept = _Waiting()
+        texts = zip(self.inputs, self.answers, strict=True)
+        numbers = zip(self.lines, self.lengths, self.labels, self.strata, strict=True)
+        for i, ((raw, answer), (line, length, label, stratum)) in enumerate(zip(texts, numbers, strict=True)):
+            if i not in dropped:
+                kept.add(line, raw, answer, length, label, stratum)
+        return kept
+
+    def to_index(self, side: int) -> IndexRows:
+        rows = np.zeros(len(self.inputs), INDEX)
+        wide = np.frombuffer(bytes(self.digests), "<u8").reshape(-1, 2)
+        rows["hi"], rows["lo"] = wide[:, 0], wide[:, 1]
+        rows["answer"] = np.asarray(self.checksums, np.uint32)
+        rows["length"] = np.minimum(np.asarray(self.lengths, np.int64), 0xFFFFFFFF)
+        rows["label"], rows["stratum"] = np.asarray(self.labels, np.uint16), np.asarray(self.strata, np.uint16)
+        rows["side"] = side
+        return rows
+
+
 class BatchWriter:
     """Takes examples, writes a part file, keeps the index rows."""
 
@@ -90,10 +158,7 @@ class BatchWriter:
         self._path, self._tokens = path, tokens
         self._source, self._batch_bytes, self._side = source, batch_bytes, side
         self._file: Any = None
-        self._inputs: list[bytes] = []
-        self._answers: list[bytes] = []
-        self._numbers: list[tuple[int, int, int, int]] = []  # line, length, label, stratum
-        self._bytes = 0
+        self._waiting = _Waiting()
         self.batches: list[Batch] = []
         self.index: list[IndexRows] = []
         self.problems: list[Problem] = []
@@ -103,34 +168,23 @@ class BatchWriter:
 
     def add(self, line: int, raw: bytes, answer: bytes, length: int, label: int, stratum: int) -> None:
         """Take one example."""
-        self._inputs.append(raw)
-        self._answers.append(answer)
-        self._numbers.append((line, length, label, stratum))
-        self._bytes += len(raw) + len(answer)
-        if self._bytes >= self._batch_bytes:
+        waiting = self._waiting
+        waiting.add(line, raw, answer, length, label, stratum)
+        if len(waiting.inputs.data) + len(waiting.answers.data) >= self._batch_bytes:
             self.flush()
 
     def flush(self) -> None:
         """Write what is waiting."""
-        self._drop_forged()
-        inputs, answers, numbers = self._inputs, self._answers, self._numbers
-        self._inputs, self._answers, self._numbers, self._bytes = [], [], [], 0
-        if not inputs:
+        held, self._waiting = self._waiting, _Waiting()
+        held = self._without_forged(held)
+        if not len(held.inputs):
             return
-        lines, lengths, labels, strata = np.array(numbers, np.int64).T
         if self._file is None:
             self._file = pa.ipc.new_file(str(self._path), SCHEMA)
-        columns = [pa.array(inputs, pa.binary()), pa.array(answers, pa.binary()), pa.array(lines, pa.int64())]
+        columns = [held.inputs.to_arrow(), held.answers.to_arrow(), pa.array(np.asarray(held.lines, np.int64))]
         self._file.write_batch(pa.record_batch(columns, schema=SCHEMA))
-        self.batches.append(Batch(self._path.name, len(self.batches), len(inputs)))
-        rows = np.zeros(len(inputs), INDEX)
-        blake = hashlib.blake2b
-        wide = np.frombuffer(b"".join([blake(raw, digest_size=16).digest() for raw in inputs]), "<u8").reshape(-1, 2)
-        rows["hi"], rows["lo"] = wide[:, 0], wide[:, 1]
-        rows["answer"] = list(map(crc32, answers))
-        rows["length"] = np.minimum(lengths, 0xFFFFFFFF)
-        rows["label"], rows["stratum"], rows["side"] = labels, strata, self._side
-        self.index.append(rows)
+        self.batches.append(Batch(self._path.name, len(self.batches), len(held.inputs)))
+        self.index.append(held.to_index(self._side))
 
     def close(self) -> None:
         """Write the rest and the file's footer."""
@@ -138,36 +192,31 @@ class BatchWriter:
         if self._file is not None:
             self._file.close()
 
-    def _drop_forged(self) -> None:
+    def _without_forged(self, held: _Waiting) -> _Waiting:
         # One search over all texts: clean batches, nearly all of them, are not looked at record by record.
-        joined = b"\n".join((*self._inputs, *self._answers))
-        self._note_sensitive(joined)
-        has_nul = b"\x00" in joined or (b"\\" in joined and b"\\u0000" in joined)
-        if not has_nul and not self._tokens.may_occur(joined):
-            return
-        kept: list[int] = []
-        for i, (raw, answer) in enumerate(zip(self._inputs, self._answers, strict=True)):
+        kinds, is_suspect = set[str](), False
+        for column in (held.inputs, held.answers):
+            data = bytes(column.data)
+            kinds.update(find_kinds(data))
+            is_suspect = is_suspect or self._tokens.may_occur(data)
+            is_suspect = is_suspect or b"\x00" in data or (b"\\" in data and b"\\u0000" in data)
+        if kinds:
+            self._note_sensitive(held, kinds)
+        if not is_suspect:
+            return held
+        dropped: set[int] = set()
+        for i, (raw, answer) in enumerate(zip(held.inputs, held.answers, strict=True)):
             fault = self._find_forged(raw, answer)
-            if fault is None:
-                kept.append(i)
-            else:
-                self.problems.append(Problem(self._source, self._numbers[i][0], fault))
-        if len(kept) < len(self._inputs):
-            self._inputs = [self._inputs[i] for i in kept]
-            self._answers = [self._answers[i] for i in kept]
-            self._numbers = [self._numbers[i] for i in kept]
+            if fault is not None:
+                self.problems.append(Problem(self._source, held.lines[i], fault))
+                dropped.add(i)
+        return held.without(dropped) if dropped else held
 
-    def _note_sensitive(self, joined: bytes) -> None:
-        for kind in find_kinds(joined):
-            hits = [
-                self._numbers[i][0]
-                for i, texts in enumerate(zip(self._inputs, self._answers, strict=True))
-                if kind in find_kinds(b"\n".join(texts))
-            ]
-            if hits:
-                first, count = hits[0], len(hits)
+    def _note_sensitive(self, held: _Waiting, kinds: set[str]) -> None:
+        for line, raw, answer in zip(held.lines, held.inputs, held.answers, strict=True):
+            for kind in kinds.intersection(find_kinds(b"\n".join((raw, answer)))):
                 known = self.sensitive.get(kind)
-                self.sensitive[kind] = Sighting(known.line, known.count + count) if known else Sighting(first, count)
+                self.sensitive[kind] = Sighting(known.line, known.count + 1) if known else Sighting(line, 1)
 
     def _find_forged(self, raw: bytes, answer: bytes) -> str | None:
         text = f"{texts_of(orjson.loads(raw))}\n{answer.decode()}"

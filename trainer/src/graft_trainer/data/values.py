@@ -52,8 +52,8 @@ def parse_record(raw: bytes, limits: DataLimits, *, may_space: bool = True) -> o
 
 def has_spaced_key(raw: bytes) -> bool:
     """Say whether some key may have white space before its colon; never says no wrongly."""
-    # White space behind a quote is rare enough that a few finds are cheaper than one regular expression.
-    if b'" ' in raw or b'"\t' in raw or b'"\r' in raw or b'"\n' in raw:
+    # White space before a colon is rare, and a pattern that ends in a rare byte is found fast.
+    if b" :" in raw or b"\t:" in raw or b"\r:" in raw or b"\n:" in raw:
         return _SPACED_COLON.search(raw) is not None
     return False
 
