@@ -11,7 +11,7 @@ from graft_operator.cli.resources import Target, find_kind
 from graft_operator.cli.session import Session, connected
 from graft_operator.local.faults import Invalid
 
-__all__ = ["apply", "in_one_namespace", "submit", "validate"]
+__all__ = ["apply", "faults_by_file", "in_one_namespace", "submit", "validate"]
 
 _FILES = click.option(
     "-f",
@@ -74,7 +74,7 @@ def submit(session: Session, paths: Iterable[str], *, dry_run: bool = False) -> 
     try:
         results = session.apply([document.body for document in found.documents], dry_run=dry_run)
     except Invalid as error:
-        raise refuse(_faults_by_file(error, found.documents)) from error
+        raise refuse(faults_by_file(error, found.documents)) from error
     for result in results:
         target = Target(find_kind(text(result, "kind")), text(result, "name"))
         click.echo(f"{target.resource} {text(result, 'result')}{' (dry run)' if dry_run else ''}")
@@ -94,13 +94,13 @@ def _refused(session: Session, documents: list[Document]) -> list[str]:
     try:
         session.apply([document.body for document in documents], dry_run=True)
     except Invalid as error:
-        return _faults_by_file(error, documents)
+        return faults_by_file(error, documents)
     except GraftError:
         return []  # the faults of form stand without a server too
     return []
 
 
-def _faults_by_file(error: Invalid, documents: list[Document]) -> list[str]:
+def faults_by_file(error: Invalid, documents: list[Document]) -> list[str]:
     """Put the file before each fault; the API names the document where there are several."""
     if len(documents) == 1:
         only = documents[0]
@@ -136,7 +136,7 @@ def validate(paths: tuple[str, ...]) -> None:
         try:
             admit(document.body, None)
         except Invalid as error:
-            faults += _faults_by_file(error, [document])
+            faults += faults_by_file(error, [document])
     if faults:
         raise refuse(faults, "not valid")
     for document in found.documents:
