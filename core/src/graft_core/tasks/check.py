@@ -1,5 +1,9 @@
 """What a task contract says that no schema or CEL rule can refuse; asked when an object is accepted, and before training."""
 
+import json
+from functools import lru_cache
+from typing import cast
+
 from graft_core.api.v1alpha1.task import TaskSpec, TaskType
 from graft_core.errors import InvalidInput
 from graft_core.tasks.outputs import check_output_schema, normalize_label
@@ -24,18 +28,27 @@ def find_task_faults(task: TaskSpec, *, path: str = "spec.task") -> tuple[Invali
     except InvalidInput as err:
         found.append(InvalidInput(str(err), path=f"{path}.template"))
     if task.type is TaskType.TEXT_TO_JSON and task.output_schema is not None:
-        try:
-            check_output_schema(task.output_schema, path=f"{path}.outputSchema")
-        except InvalidInput as err:
-            found.append(err)
-    found += _find_label_faults(task, f"{path}.labels")
+        fault = _schema_fault(json.dumps(task.output_schema), f"{path}.outputSchema")
+        found += [fault] if fault else []
+    found += _label_faults(task.labels or (), f"{path}.labels")
     return tuple(found)
 
 
-def _find_label_faults(task: TaskSpec, path: str) -> list[InvalidInput]:
+@lru_cache(maxsize=256)
+def _schema_fault(text: str, path: str) -> InvalidInput | None:
+    """Check a schema once: reconcilers ask in every pass, and the check takes milliseconds."""
+    try:
+        check_output_schema(cast("dict[str, object]", json.loads(text)), path=path)
+    except InvalidInput as err:
+        return err
+    return None
+
+
+@lru_cache(maxsize=256)
+def _label_faults(labels: tuple[str, ...], path: str) -> tuple[InvalidInput, ...]:
     seen: dict[str, str] = {}
     found: list[InvalidInput] = []
-    for i, label in enumerate(task.labels or ()):
+    for i, label in enumerate(labels):
         twin = seen.setdefault(normalize_label(label), label)
         if twin is not label:
             found.append(
@@ -44,4 +57,4 @@ def _find_label_faults(task: TaskSpec, path: str) -> list[InvalidInput]:
                     path=f"{path}[{i}]",
                 )
             )
-    return found
+    return tuple(found)

@@ -5,6 +5,7 @@ from itertools import pairwise
 from graft_core.api.v1alpha1.finetunejob import FineTuneJob
 from graft_core.api.v1alpha1.metrics import metric_names, per_class_metric_names
 from graft_core.api.v1alpha1.modelrelease import ModelRelease
+from graft_core.tasks.check import find_task_faults
 from graft_operator.reconcile.observed import Policy
 from graft_operator.reconcile.support import Refusal
 
@@ -12,12 +13,10 @@ __all__ = ["find_job_faults", "find_policy_faults", "find_release_faults"]
 
 
 def find_job_faults(job: FineTuneJob) -> tuple[Refusal, ...]:
-    """List the gates that could never be judged."""
+    """List a task that could not be rendered or judged, and the gates that could never be judged."""
     evaluation = job.spec.evaluation
-    if not evaluation.gates:
-        return ()
     known, by_class = metric_names(job.spec.task), per_class_metric_names(job.spec.task)
-    found: list[Refusal] = []
+    found = [Refusal(fault.path, str(fault), "InvalidSpec") for fault in find_task_faults(job.spec.task)]
     for index, gate in enumerate(evaluation.gates):
         path = f"spec.evaluation.gates[{index}]"
         if gate.metric not in known:
