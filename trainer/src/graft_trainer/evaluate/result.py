@@ -43,11 +43,11 @@ class WorstExample(Contract):
     """Right answer."""
     answer: str
     """The adapter's."""
-    base_answer: str | None
+    base_answer: str | None = None
     """The untuned base's."""
-    confidence: float | None
+    confidence: float | None = None
     """The classifier's probability of its answer."""
-    source: str
+    source: str = ""
     """file:line."""
 
 
