@@ -111,6 +111,11 @@ class _Texts:
         return pa.Array.from_buffers(pa.binary(), len(self), buffers)
 
 
+def _integers(values: "array[int]") -> Any:  # noqa: ANN401 - pyarrow has no types
+    # pa.array would import pandas, a second in each process, to ask whether this is one of its own.
+    return pa.Array.from_buffers(pa.int64(), len(values), [None, pa.py_buffer(values)])
+
+
 class _Waiting:
     """Examples that are not written yet."""
 
@@ -181,7 +186,7 @@ class BatchWriter:
             return
         if self._file is None:
             self._file = pa.ipc.new_file(str(self._path), SCHEMA)
-        columns = [held.inputs.to_arrow(), held.answers.to_arrow(), pa.array(np.asarray(held.lines, np.int64))]
+        columns = [held.inputs.to_arrow(), held.answers.to_arrow(), _integers(held.lines)]
         self._file.write_batch(pa.record_batch(columns, schema=SCHEMA))
         self.batches.append(Batch(self._path.name, len(self.batches), len(held.inputs)))
         self.index.append(held.to_index(self._side))
