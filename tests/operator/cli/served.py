@@ -66,7 +66,7 @@ class ControlDouble:
 
     def status(self) -> dict[str, Any]:
         """Return a version."""
-        return {"version": "9.9.9", "pid": 4242, "url": "http://127.0.0.1:8080"}
+        return {"version": "9.9.9", "pid": 4242, "gateway": {"url": "http://127.0.0.1:8080"}}
 
     def shutdown(self, *, now: bool) -> None:
         """Note that the end was asked for."""

@@ -4,7 +4,6 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
 
 import click
 import pytest
@@ -125,18 +124,21 @@ HEAVY = {"aiohttp", "asyncio", "pydantic", "rich", "sqlite3", "yaml", "importlib
 )
 @pytest.mark.timeout(20)  # a fresh interpreter
 def test_help_and_get_import_nothing_heavy(words: list[str], allowed: set[str]) -> None:
-    code = "import sys, json; from graft_operator.cli.app import run; run(sys.argv[1:]); print(json.dumps(sorted(sys.modules)))"
+    code = (
+        "import sys, json; before = set(sys.modules); from graft_operator.cli.app import run; run(sys.argv[1:]);"
+        "print(json.dumps(sorted(set(sys.modules) - before)))"
+    )
     ended = subprocess.run([sys.executable, "-c", code, *words], capture_output=True, text=True, check=True)
 
     assert HEAVY & set(json.loads(ended.stdout.splitlines()[-1])) <= allowed
 
 
 @pytest.fixture
-def stocked(served: Served, monkeypatch: pytest.MonkeyPatch) -> Iterator[Served]:
+def stocked(served: Served, monkeypatch: pytest.MonkeyPatch) -> Served:
     """A state folder with objects to be offered, named by the environment."""
     monkeypatch.setenv("GRAFT_STATE", str(served.state))
     served.add(a_job("texts"), a_job("tweets"), a_release("shop"))
-    yield served
+    return served
 
 
 def offered(*words: str) -> list[str]:

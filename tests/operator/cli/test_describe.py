@@ -4,16 +4,34 @@ import re
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import pytest
+
 from graft_core.clock import to_rfc3339
 from tests.operator.cli.conftest import Graft
 from tests.operator.cli.served import Served, a_job, a_release, key_of
 
-
 SHOP = key_of("mr", "shop")
 
 
+NOW = datetime(2026, 1, 31, 9, 0, tzinfo=UTC)
+
+
+class FrozenClock:
+    """A clock that stands still."""
+
+    def now(self) -> datetime:
+        """The time of every description here."""
+        return NOW
+
+
+@pytest.fixture(autouse=True)
+def frozen(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ages are told against NOW; what the store itself dates is younger and shows as 0s."""
+    monkeypatch.setattr("graft_operator.cli.commands.describe.SystemClock", FrozenClock)
+
+
 def ago(**parts: float) -> str:
-    return to_rfc3339(datetime.now(UTC) - timedelta(**parts))  # noqa: TID251  # ages are told against the machine's clock
+    return to_rfc3339(NOW - timedelta(**parts))
 
 
 def condition(kind: str, status: str, reason: str, message: str = "") -> dict[str, Any]:
@@ -181,7 +199,7 @@ def test_an_object_nobody_has_looked_at_is_described_too(ask: Graft, served: Ser
     assert "Phase:  Pending\nNote:  the last change of the spec has not been seen yet\n\nTask:  classification" in told
     assert "\n\nName:  shop\n" in told
     assert "Deleting:  since 0s\n" in told
-    assert "Rollout:  100 %\n\nArms: <none>\n\nConditions: <none>\n\nEvents: <none>" in told
+    assert "Rollout:  5 % → 25 % → 50 % → 100 %\n\nArms: <none>\n\nConditions: <none>\n\nEvents: <none>" in told
 
 
 MODELS = {

@@ -1,5 +1,6 @@
 """Files that are no manifests: each refused with its name and the line or field, none with a traceback."""
 
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -128,9 +129,5 @@ def test_a_byte_order_mark_windows_lines_and_merge_keys_are_fine(tmp_path: Path)
 @example("!!int x")
 @example("{<<: 1}")
 def test_whatever_text_it_is_it_is_read_or_refused(text: str) -> None:
-    try:
-        documents = parse_yaml(text)
-    except InvalidInput as error:
-        assert str(error)
-    else:
-        assert isinstance(documents, list)
+    with suppress(InvalidInput):
+        assert isinstance(parse_yaml(text), list)

@@ -23,7 +23,7 @@ def test_a_duration_is_read_as_kubectl_reads_it(text: str, seconds: float) -> No
 
 @pytest.mark.parametrize("text", ["", "soon", "10 m", "m", "-5s", "5d", "1e3s"])
 def test_what_is_no_duration_is_refused(text: str) -> None:
-    with pytest.raises(InvalidInput, match=f"'{text}' is not a duration; expected e.g. 90s, 10m or 1h30m"):
+    with pytest.raises(InvalidInput, match=rf"'{text}' is not a duration; expected e\.g\. 90s, 10m or 1h30m"):
         parse_duration_s(text)
 
 
@@ -76,7 +76,7 @@ def test_a_selector_is_read_as_kubectl_reads_it(selector: str, is_match: bool) -
 
 @pytest.mark.parametrize("selector", ["", ",", "a=b=c", "a in b", "a in (b", "=b", "a b", "a>1"])
 def test_what_is_no_selector_is_refused(selector: str) -> None:
-    with pytest.raises(InvalidInput, match="is not understood; expected e.g. team=search or team!=search"):
+    with pytest.raises(InvalidInput, match=r"is not understood; expected e\.g\. team=search or team!=search"):
         parse_selector(selector)
 
 
@@ -105,7 +105,7 @@ def test_a_path_leads_to_values(path: str, words: str) -> None:
 
 @pytest.mark.parametrize("path", ["{.a", "a}", "{.a[?(@.b)]}", "{.a..b}", "{range .items[*]}{end}"])
 def test_a_path_that_needs_more_of_jsonpath_is_refused(path: str) -> None:
-    with pytest.raises(InvalidInput, match="JSONPath .* expected"):
+    with pytest.raises(InvalidInput, match=r"JSONPath .* expected"):
         look_up(OBJECT, path)
 
 
@@ -187,7 +187,7 @@ def test_one_object_of_a_known_kind_needs_no_kind(words: list[str]) -> None:
 
 @pytest.mark.parametrize("words", [["ftj/a"], ["mr", "a", "b"], ["mr/a", "mr/b"]])
 def test_another_kind_or_more_than_one_object_is_refused(words: list[str]) -> None:
-    with pytest.raises(InvalidInput, match="is not one modelrelease; expected e.g. mr/my-name"):
+    with pytest.raises(InvalidInput, match=r"is not one modelrelease; expected e\.g\. mr/my-name"):
         parse_one(tuple(words), "ModelRelease")
 
 

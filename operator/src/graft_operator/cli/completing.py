@@ -26,7 +26,7 @@ GOALS = {
 
 def complete_objects(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
     """Offer kinds, `kind/name`, or after a kind its names."""
-    given = _words_before(ctx, param)
+    given = _words(ctx.params.get(str(param.name)))
     if given and "/" not in given[0]:
         return _matching((name for kind in _kinds_of(given[0]) for name in _names(ctx, kind)), incomplete)
     word, slash, _ = incomplete.partition("/")
@@ -48,15 +48,16 @@ def complete_releases(ctx: click.Context, param: click.Parameter, incomplete: st
 
 def complete_goals(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
     """Offer what `--for` takes."""
-    given = _words_before(ctx, param) or _words_before(ctx, None)
+    del param
+    # In the middle of an option click has not sorted the words yet.
+    given = _words(ctx.params.get("what")) or tuple(word for word in ctx.args if not word.startswith("-"))
     kinds = _kinds_of(given[0].partition("/")[0]) if given else KINDS
     goals = [goal for kind in kinds for goal in GOALS[kind.singular]]
     return _matching([*goals, "delete", "jsonpath="], incomplete)
 
 
-def _words_before(ctx: click.Context, param: click.Parameter | None) -> tuple[str, ...]:
-    words: object = ctx.params.get("what" if param is None else str(param.name))
-    return tuple(str(word) for word in as_list(words))
+def _words(value: object) -> tuple[str, ...]:
+    return tuple(str(word) for word in as_list(value))
 
 
 def _kinds_of(word: str) -> tuple[Kind, ...]:
