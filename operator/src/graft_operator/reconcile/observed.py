@@ -241,7 +241,7 @@ class Arm:
     weight_observed: int
     """Percent that the gateway acknowledged."""
     message: str = ""
-    """Why it is not ready."""
+    """Why it is not ready; empty while it just starts."""
     terminating: bool = False
     resource_version: str = ""
 

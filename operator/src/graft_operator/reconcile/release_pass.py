@@ -69,9 +69,9 @@ class ReleasePass:
     def arm_message(self, revision: str) -> str:
         """Say why the revision's arm is not ready."""
         arm = self.arms.get(revision)
-        if arm is None:
-            return "there is no arm yet"
-        return "it is being removed" if arm.terminating else arm.message or "it gives no reason"
+        if arm is not None and arm.terminating:
+            return "it is being removed"
+        return (arm.message if arm is not None else "") or "it is starting"
 
     def serves(self, weights: Mapping[str, int]) -> bool:
         """Say whether the gateway acknowledged exactly these weights."""

@@ -23,6 +23,8 @@ def judge_step(this: ReleasePass, candidate: CandidateStatus) -> StepVerdict | N
     """Ask the judge, and keep what it looked at; None while no window is open."""
     if candidate.weight_since is None or candidate.promoting:
         return None
+    if this.age_s(candidate.weight_since, "status.candidate.weightSince") == 0:
+        return None  # the window opens in this very moment: there can be no figures yet
     stable = this.stable.revision if this.stable is not None else ""
     verdict = this.judge(
         Question(

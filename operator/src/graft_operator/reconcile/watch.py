@@ -22,10 +22,10 @@ def watch_promotion(this: ReleasePass) -> None:
         or not this.spec.rollout.analysis.checks
     ):
         return
-    left_s = this.spec.rollout.watch_after_promotion_seconds - this.age_s(
-        stable.promoted_at, "status.stable.promotedAt"
-    )
-    if left_s <= 0 or is_rolled_back(this.history, stable.revision):
+    age_s = this.age_s(stable.promoted_at, "status.stable.promotedAt")
+    left_s = this.spec.rollout.watch_after_promotion_seconds - age_s
+    # At the very moment of the promotion there can be no figures yet.
+    if age_s == 0 or left_s <= 0 or is_rolled_back(this.history, stable.revision):
         return
     previous = previous_promoted(this.history, stable.revision)
     if previous is None:

@@ -1,0 +1,522 @@
+"""Doubles of the world around `decide`: they apply actions as a shell would, with delays, deaths and stale views, and watch the invariants.
+
+`ReleaseWorld` stands for gateway, arms and metrics; `JobWorld` for children and artifact store. Time is theirs; nothing is random in them:
+hypothesis chooses what happens next.
+"""
+
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from typing import Any
+
+from graft_core.api.v1alpha1.finetunejob import FineTuneJob
+from graft_core.api.v1alpha1.modelrelease import ModelRelease, ModelReleaseSpec, Verdict
+from graft_core.api.v1alpha1.names import FINALIZER
+from graft_core.clock import to_rfc3339
+from graft_core.contracts.exit_codes import ExitClass
+from graft_core.contracts.train_report import Progress
+from graft_core.errors import Conflict
+from graft_operator.reconcile.analysis import Question, StepVerdict, judge_thresholds
+from graft_operator.reconcile.decision import (
+    AddFinalizer,
+    CreateArm,
+    CreateChild,
+    DeleteChild,
+    FineTuneJobAction,
+    FineTuneJobDecision,
+    ModelReleaseAction,
+    ModelReleaseDecision,
+    RemoveArm,
+    RemoveFinalizer,
+    ResumeChild,
+    SetWeights,
+    StopChild,
+    StopReason,
+)
+from graft_operator.reconcile.finetunejob import decide_finetunejob
+from graft_operator.reconcile.modelrelease import decide_modelrelease
+from graft_operator.reconcile.observed import (
+    Absent,
+    Arm,
+    ArtifactAbsent,
+    ArtifactFound,
+    ArtifactState,
+    Child,
+    ChildState,
+    Failed,
+    ObservedFineTuneJob,
+    ObservedModelRelease,
+    Pending,
+    Role,
+    Running,
+    Succeeded,
+    Suspended,
+    Terminating,
+    Traffic,
+    Wanted,
+    Window,
+)
+from graft_operator.reconcile.phases import finetunejob_phase, modelrelease_phase
+from tests.builders import NOW, a_finetunejob, a_manifest, a_release, a_report, some_progress
+from tests.operator.reconcile.views import a_window
+
+__all__ = ["JobWorld", "ReleaseWorld"]
+
+MAX_STATUS_BYTES = 32 * 1024
+
+
+def check_status(status: Any, phase: str) -> None:
+    """Invariants 9 and 10."""
+    assert len(status.model_dump_json(by_alias=True).encode()) <= MAX_STATUS_BYTES
+    assert status.phase == phase
+    for condition in status.conditions:
+        assert condition.reason
+        assert condition.message
+        assert condition.observed_generation <= max(1, status.observed_generation)
+
+
+def difference(before: Any, after: Any) -> dict[str, tuple[Any, Any]]:
+    """Say in which fields two statuses differ."""
+    a, b = (model.model_dump(exclude={"conditions"}) for model in (before, after))
+    a |= {c.type: (c.status, c.reason, c.message) for c in before.conditions}
+    b |= {c.type: (c.status, c.reason, c.message) for c in after.conditions}
+    return {name: (a.get(name), b.get(name)) for name in a | b if a.get(name) != b.get(name)}
+
+
+# ---------------------------------------------------------------- ModelRelease
+
+
+@dataclass
+class ArmDouble:
+    """One predictor."""
+
+    digest: str
+    made_at: datetime
+    is_ready: bool = False
+    is_terminating: bool = False
+    weight: int = 0
+    version: int = 1
+
+
+@dataclass
+class ReleaseWorld:
+    """Gateway, arms and metrics of one release."""
+
+    release: ModelRelease
+    target: Wanted
+    behaviour: dict[str, str] = field(default_factory=dict[str, str])
+    """By revision: healthy, failing (bad figures), dead (never ready); healthy unless told."""
+    now: datetime = NOW
+    arms: dict[str, ArmDouble] = field(default_factory=dict[str, ArmDouble])
+    requested: dict[str, int] = field(default_factory=dict[str, int])
+    version: int = 1
+    has_metrics: bool = True
+    is_gone: bool = False
+    known: dict[str, str] = field(default_factory=dict[str, str])
+    earned: dict[tuple[str, str], int] = field(default_factory=dict[tuple[str, str], int])
+    """Highest weight that a Pass allowed, by (revision, candidate's birth)."""
+
+    @classmethod
+    def new(cls, spec: dict[str, Any], target: Wanted) -> "ReleaseWorld":
+        """Build a world with a release that was just applied."""
+        return cls(a_release(spec), target)
+
+    # -- the shell's side
+
+    def observe(self) -> ObservedModelRelease:
+        """Look at everything."""
+        status = self.release.status
+        since = status.candidate.weight_since if status.candidate else None
+        if since is None and status.stable is not None:
+            since = status.stable.promoted_at
+        windows = {
+            revision: self._window(revision, datetime.fromisoformat(since))
+            for revision in self.arms
+            if since is not None and self.has_metrics
+        }
+        arms = tuple(
+            Arm(revision, arm.digest, arm.is_ready, arm.weight, "", arm.is_terminating, str(arm.version))
+            for revision, arm in self.arms.items()
+        )
+        return ObservedModelRelease(
+            release=self.release,
+            target=self.target,
+            arms=arms,
+            traffic=Traffic(dict(self.requested), str(self.version)),
+            windows=windows,
+            known=dict(self.known),
+            url="http://127.0.0.1:8080",
+        )
+
+    def run_pass(
+        self, view: ObservedModelRelease | None = None, *, dies_after: int | None = None
+    ) -> ModelReleaseDecision:
+        """Decide on a view (a fresh one unless told), apply, write; dies before the status if told to."""
+        view = view or self.observe()
+        decision = self._decide(view)
+        try:
+            for action in decision.actions[:dies_after]:
+                self._apply(action)
+            if dies_after is None and not self.is_gone:
+                self._write(view, decision)
+        except Conflict:
+            pass
+        return decision
+
+    def check_idempotent(self) -> None:
+        """Invariant 6: after its own actions and status, the same moment decides nothing more."""
+        twin = replace(
+            self,
+            arms={revision: replace(arm) for revision, arm in self.arms.items()},
+            known=dict(self.known),
+            earned=dict(self.earned),
+        )
+        twin.run_pass()
+        if twin.is_gone:
+            return
+        status = twin.release.status
+        again = twin._decide(twin.observe())
+        assert again.actions == ()
+        assert again.status == status, difference(status, again.status)
+
+    def tick(self, seconds: float) -> None:
+        """Let time pass: the gateway follows, arms load or go."""
+        self.now += timedelta(seconds=seconds)
+        for revision, arm in list(self.arms.items()):
+            if arm.is_terminating and arm.weight == 0:
+                del self.arms[revision]
+                continue
+            ready = self.behaviour.get(revision) != "dead" and not arm.is_terminating
+            self._change(arm, is_ready=ready, weight=self.requested.get(revision, 0))
+
+    # -- what a person or a fault does
+
+    def edit(self, **fields: Any) -> None:
+        """Change the spec."""
+        spec = ModelReleaseSpec.model_validate({**self.release.spec.model_dump(by_alias=True), **fields})
+        metadata = self.release.metadata.model_copy(update={"generation": self.release.metadata.generation + 1})
+        self._store(self.release.model_copy(update={"spec": spec, "metadata": metadata}))
+
+    def delete(self) -> None:
+        """Ask for the object's deletion."""
+        if self.release.metadata.deletion_timestamp is None:
+            stamp = {"deletion_timestamp": to_rfc3339(self.now)}
+            self._store(self.release.model_copy(update={"metadata": self.release.metadata.model_copy(update=stamp)}))
+
+    def flap(self, revision: str) -> None:
+        """Make an arm unready for now."""
+        if revision in self.arms:
+            self._change(self.arms[revision], is_ready=False)
+
+    # -- inside
+
+    def _decide(self, view: ObservedModelRelease) -> ModelReleaseDecision:
+        verdicts: list[tuple[Question, Verdict]] = []
+
+        def judge(question: Question, now: datetime) -> StepVerdict:
+            found = judge_thresholds(question, now)
+            verdicts.append((question, found.verdict))
+            return found
+
+        decision = decide_modelrelease(view, self.now, judge)
+        check_status(decision.status, modelrelease_phase(decision.status.conditions))
+        self._check_weights(view, decision, verdicts)
+        return decision
+
+    def _check_weights(
+        self, view: ObservedModelRelease, decision: ModelReleaseDecision, verdicts: list[tuple[Question, Verdict]]
+    ) -> None:
+        steps = view.release.spec.rollout.steps
+        asked = next((a for a in decision.actions if isinstance(a, SetWeights)), None)
+        was = view.release.status.candidate
+        for question, verdict in verdicts:
+            if was is None or question.step < 0:
+                continue
+            key = (question.candidate_revision, was.since)
+            if verdict is Verdict.PASS:
+                weights = [*(step.weight for step in steps), 100]
+                self.earned[key] = max(self.earned.get(key, 0), weights[question.step + 1])
+            if verdict is Verdict.FAIL:  # invariant 5
+                has = asked.weights if asked is not None else view.traffic.requested
+                assert not has.get(question.candidate_revision)
+        if asked is None:
+            return
+        total = sum(asked.weights.values())
+        is_closing = view.release.metadata.deletion_timestamp is not None or decision.status.stable is None
+        assert total == 100 or (total == 0 and is_closing)  # invariant 2
+        if view.release.metadata.deletion_timestamp is None:
+            self._check_rise(view, decision, asked)
+
+    def _check_rise(self, view: ObservedModelRelease, decision: ModelReleaseDecision, asked: SetWeights) -> None:
+        """Invariants 1 and 2."""
+        candidate, stable = decision.status.candidate, decision.status.stable
+        if candidate is None:
+            assert stable is None or asked.weights.get(stable.revision) == 100
+            return
+        weight = asked.weights.get(candidate.revision, 0)
+        history = view.release.status.history
+        is_way_back = view.release.spec.rollback_to == candidate.revision or any(
+            entry.revision == candidate.revision and entry.outcome == "Promoted" for entry in history
+        )
+        if stable is None or is_way_back:
+            return
+        first = view.release.spec.rollout.steps[0].weight
+        allowed = max(first, self.earned.get((candidate.revision, candidate.since), 0))
+        assert weight <= allowed
+        assert asked.weights.get(stable.revision, 0) == 100 - weight
+
+    def _apply(self, action: ModelReleaseAction) -> None:
+        match action:
+            case AddFinalizer():
+                self._finalizers((FINALIZER,))
+            case RemoveFinalizer():
+                self._finalizers(())
+                self.is_gone = self.release.metadata.deletion_timestamp is not None
+            case CreateArm(revision=revision, target=target):
+                digest = target.digest if target is not None else self.known[revision]
+                self.known[revision] = digest
+                if revision not in self.arms:
+                    self.arms[revision] = ArmDouble(digest, self.now)
+                elif self.arms[revision].is_terminating:
+                    raise Conflict(revision)
+            case SetWeights(weights=weights, resource_version=version):
+                if version != str(self.version):
+                    raise Conflict("traffic")
+                self.requested = {revision: weight for revision, weight in weights.items() if weight}
+                self.version += 1
+            case RemoveArm(revision=revision, resource_version=version):
+                arm = self.arms.get(revision)
+                if arm is None or str(arm.version) != version:
+                    raise Conflict(revision)
+                assert arm.weight == 0  # invariant 3
+                self._change(arm, is_terminating=True, is_ready=False)
+        living = [arm for arm in self.arms.values() if not arm.is_terminating]
+        assert len(living) <= 3  # invariant 4
+        assert sum(1 for arm in self.arms.values() if arm.weight) <= 2
+
+    def _write(self, view: ObservedModelRelease, decision: ModelReleaseDecision) -> None:
+        if view.release.metadata.resource_version != self.release.metadata.resource_version:
+            raise Conflict("status")
+        if decision.status is not view.release.status:
+            self._store(self.release.model_copy(update={"status": decision.status}))
+
+    def _finalizers(self, finalizers: tuple[str, ...]) -> None:
+        metadata = self.release.metadata.model_copy(update={"finalizers": finalizers})
+        # The shell goes on with the version that its own write made.
+        self.release = self.release.model_copy(update={"metadata": metadata})
+
+    def _store(self, release: ModelRelease) -> None:
+        version = str(int(self.release.metadata.resource_version) + 1)
+        metadata = release.metadata.model_copy(update={"resource_version": version})
+        self.release = release.model_copy(update={"metadata": metadata})
+
+    def _change(self, arm: ArmDouble, **fields: Any) -> None:
+        if any(getattr(arm, name) != value for name, value in fields.items()):
+            arm.version += 1
+            for name, value in fields.items():
+                setattr(arm, name, value)
+
+    def _window(self, revision: str, since: datetime) -> Window:
+        held_s = max(0.0, (self.now - since).total_seconds())
+        count = float(int(held_s * self.arms[revision].weight / 10))
+        errors = float(int(count / 2)) if self.behaviour.get(revision) == "failing" else 0.0
+        return a_window(revision, since, self.now, ok=count - errors, errors=errors)
+
+
+# ---------------------------------------------------------------- FineTuneJob
+
+
+@dataclass
+class ChildDouble:
+    """One child: what it does with time."""
+
+    state: ChildState
+    version: int = 1
+    worked_s: float = 0.0
+    attempt_s: float = 0.0
+    restarts: int = 0
+
+
+@dataclass
+class JobWorld:
+    """Children and artifact store of one job."""
+
+    job: FineTuneJob
+    fate: dict[Role, str] = field(default_factory=dict[Role, str])
+    """By role: succeeds (unless told), hangs, or the name of an exit class it ends with."""
+    manifest_gates: tuple[Any, ...] = ()
+    now: datetime = NOW
+    children: dict[Role, ChildDouble] = field(default_factory=dict[Role, ChildDouble])
+    artifact: ArtifactState = field(default_factory=lambda: ArtifactAbsent(NOW))
+    progress: Progress | None = None
+    progress_at: datetime | None = None
+    is_gone: bool = False
+
+    @classmethod
+    def new(cls, spec: dict[str, Any]) -> "JobWorld":
+        """Build a world with a job that was just applied."""
+        return cls(a_finetunejob(spec, finalizers=()))
+
+    def observe(self) -> ObservedFineTuneJob:
+        """Look at everything."""
+        if isinstance(self.artifact, ArtifactAbsent):
+            self.artifact = ArtifactAbsent(self.now)
+        age_s = None if self.progress_at is None else (self.now - self.progress_at).total_seconds()
+        return ObservedFineTuneJob(
+            job=self.job,
+            check=self._child("check"),
+            train=self._child("train"),
+            artifact=self.artifact,
+            progress=self.progress,
+            progress_age_s=age_s,
+        )
+
+    def run_pass(
+        self, view: ObservedFineTuneJob | None = None, *, dies_after: int | None = None
+    ) -> FineTuneJobDecision:
+        """Decide on a view (a fresh one unless told), apply, write; dies before the status if told to."""
+        view = view or self.observe()
+        decision = self._decide(view)
+        try:
+            for action in decision.actions[:dies_after]:
+                self._apply(action)
+            if dies_after is None and not self.is_gone:
+                self._write(view, decision)
+        except Conflict:
+            pass
+        return decision
+
+    def check_idempotent(self) -> None:
+        """Invariant 6."""
+        twin = replace(self, children={role: replace(child) for role, child in self.children.items()})
+        twin.run_pass()
+        if twin.is_gone:
+            return
+        status = twin.job.status
+        again = twin._decide(twin.observe())
+        assert again.actions == ()
+        assert again.status == status, difference(status, again.status)
+
+    def tick(self, seconds: float) -> None:
+        """Let time pass: children start, work, end and are restarted."""
+        self.now += timedelta(seconds=seconds)
+        for role, child in list(self.children.items()):
+            match child.state:
+                case Terminating():
+                    del self.children[role]
+                case Pending():
+                    self._become(child, Running(self.now, int(child.worked_s)))
+                    child.attempt_s = 0.0
+                case Running():
+                    child.worked_s += seconds
+                    child.attempt_s += seconds
+                    self._work(role, child)
+                case _:
+                    pass
+
+    def kill_child(self, role: Role) -> None:
+        """A person deletes the child's record."""
+        self.children.pop(role, None)
+
+    def edit(self, **fields: Any) -> None:
+        """Change the fields that may change."""
+        spec = self.job.spec.model_copy(update=fields)
+        metadata = self.job.metadata.model_copy(update={"generation": self.job.metadata.generation + 1})
+        self._store(self.job.model_copy(update={"spec": spec, "metadata": metadata}))
+
+    def delete(self) -> None:
+        """Ask for the object's deletion."""
+        if self.job.metadata.deletion_timestamp is None:
+            stamp = {"deletion_timestamp": to_rfc3339(self.now)}
+            self._store(self.job.model_copy(update={"metadata": self.job.metadata.model_copy(update=stamp)}))
+
+    # -- inside
+
+    def _decide(self, view: ObservedFineTuneJob) -> FineTuneJobDecision:
+        decision = decide_finetunejob(view, self.now)
+        check_status(decision.status, finetunejob_phase(decision.status.conditions))
+        before = view.job.status
+        if before.finished_at is not None:  # invariant 8
+            assert decision.status is before
+            assert all(isinstance(a, StopChild | DeleteChild | RemoveFinalizer) for a in decision.actions)
+        for action in decision.actions:
+            if isinstance(action, CreateChild) and action.role == "train":
+                assert isinstance(view.check.state, Succeeded)
+                assert action.pinned is not None
+        return decision
+
+    def _child(self, role: Role) -> Child:
+        child = self.children.get(role)
+        if child is None:
+            return Child(f"tune-{role}", Absent())
+        return Child(f"tune-{role}", child.state, str(child.version))
+
+    def _work(self, role: Role, child: ChildDouble) -> None:
+        fate = self.fate.get(role, "succeeds")
+        if role == "train" and fate != "hangs":
+            step = int(child.worked_s)
+            self.progress = Progress(at=to_rfc3339(self.now), phase="Training", status=some_progress(step))
+            self.progress_at = self.now
+        if fate == "hangs" or child.attempt_s < 20:
+            return
+        if fate == "succeeds":
+            if role == "train":
+                self.artifact = ArtifactFound(a_manifest(*self.manifest_gates), "file:///store/x/")
+            self._become(child, Succeeded(self.now, a_report(role=role)))
+        else:
+            self._fail(child, ExitClass(fate))
+
+    def _fail(self, child: ChildDouble, kind: ExitClass) -> None:
+        if kind is ExitClass.INFRASTRUCTURE and child.restarts < self.job.spec.runtime.max_restarts:
+            child.restarts += 1
+            self._become(child, Pending(self.now, "BackOff"))
+        else:
+            self._become(child, Failed(kind, "it broke", restarts=child.restarts))
+
+    def _apply(self, action: FineTuneJobAction) -> None:
+        match action:
+            case AddFinalizer():
+                self._finalizers((FINALIZER,))
+            case RemoveFinalizer():
+                self._finalizers(())
+                self.is_gone = self.job.metadata.deletion_timestamp is not None
+            case CreateChild(role=role):
+                self.children.setdefault(role, ChildDouble(Pending(self.now, "Starting")))
+            case ResumeChild(role=role):
+                child = self.children.get(role)
+                if child is not None and isinstance(child.state, Suspended):
+                    self._become(child, Pending(self.now, "Starting"))
+            case StopChild(role=role, reason=reason, resource_version=version):
+                child = self._at(role, version)
+                if reason is StopReason.SUSPEND:
+                    self._become(child, Suspended("spec"))
+                elif reason is StopReason.WATCHDOG:
+                    self._fail(child, ExitClass.INFRASTRUCTURE)
+                else:
+                    self._become(child, Failed(ExitClass.PREEMPTED))
+            case DeleteChild(role=role, resource_version=version):
+                self._become(self._at(role, version), Terminating())
+
+    def _at(self, role: Role, version: str) -> ChildDouble:
+        child = self.children.get(role)
+        if child is None or str(child.version) != version:
+            raise Conflict(role)
+        return child
+
+    def _become(self, child: ChildDouble, state: ChildState) -> None:
+        child.state = state
+        child.version += 1
+
+    def _write(self, view: ObservedFineTuneJob, decision: FineTuneJobDecision) -> None:
+        if view.job.metadata.resource_version != self.job.metadata.resource_version:
+            raise Conflict("status")
+        if decision.status is not view.job.status:
+            self._store(self.job.model_copy(update={"status": decision.status}))
+
+    def _finalizers(self, finalizers: tuple[str, ...]) -> None:
+        metadata = self.job.metadata.model_copy(update={"finalizers": finalizers})
+        self.job = self.job.model_copy(update={"metadata": metadata})
+
+    def _store(self, job: FineTuneJob) -> None:
+        version = str(int(self.job.metadata.resource_version) + 1)
+        metadata = job.metadata.model_copy(update={"resource_version": version})
+        self.job = job.model_copy(update={"metadata": metadata})
