@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from graft_core.api.validation import parse_object, validate_object
+from graft_core.api.v1alpha1.finetunejob import FineTuneJob
+from graft_core.api.validation import apply_defaults, parse_object, validate_object
 from graft_core.errors import InvalidInput
 from tests.core.api.objects import COMMIT, REMOVED, a_job, a_release, changed
 
@@ -18,7 +19,7 @@ DIGEST = "0" * 64
 JOBS: list[tuple[str, str, object, str, str]] = [
     # number, field set, value, path of the fault, words
     ("1", "spec", {}, "spec.task", "is required"),
-    ("1b", "spec", None, "spec", "null is not valid; expected an object"),
+    ("1b", "spec", None, "spec", "is required"),
     ("1c", "spec", REMOVED, "spec", "is required"),
     ("2", "spec.datasett", {}, "spec.datasett", "unknown field; did you mean dataset?"),
     ("2b", "spec.method.adapter", {"rank": 16}, "spec.method.adapter.rank", "unknown field; expected one of type, r, alpha"),
@@ -107,7 +108,10 @@ JOBS: list[tuple[str, str, object, str, str]] = [
     ("split", "spec.dataset.split", {"validation": "0.5", "test": "0.5"}, "spec.dataset.split", "leave at least 0.1 for training"),
     ("skip", "spec.dataset.maxInvalidFraction", "0.1", "spec.dataset.maxInvalidFraction", "needs onInvalidRecord: skip"),
     ("date", "spec.task.promptVersion", __import__("datetime").date(2026, 1, 31), "spec.task.promptVersion", "is a date; write it as text"),
-    ("key", "spec.training", {"classWeights": {"label": {True: "2.0"}}}, "spec.training.classWeights.label", "has the key True; write keys as text"),
+    ("key", "spec.training", {"classWeights": {"label": {True: "2.0"}}}, "spec.training.classWeights.label", "has the key True; put it in quotes: YAML reads on, off"),
+    ("key2", "spec.training", {"classWeights": {3: {}}}, "spec.training.classWeights", "has the key 3; put it in quotes: keys are texts"),
+    ("bool", "spec.training", {"seed": True}, "spec.training.seed", "true is not valid; expected a whole number"),
+    ("long", "spec.task.promptVersion", "v" * 100, "spec.task.promptVersion", "0 to 63 characters, it has 100"),
     ("enum", "spec.method.objective", "ppo", "spec.method.objective", "'ppo' is not valid; expected one of sft, dpo, classification"),
     ("kind", "kind", "FinetuneJob", "kind", "expected one of FineTuneJob, ModelRelease"),
     ("version", "apiVersion", "graft.dev/v1", "apiVersion", "expected 'graft.dev/v1alpha1'"),
@@ -239,6 +243,20 @@ def test_22_labels_that_the_operator_set_may_stay() -> None:
     old = changed(a_job(), "metadata.labels", {"graft.dev/x": "1"})
     assert validate_object(old, old) == []
     assert len(validate_object(changed(old, "metadata.labels", {"graft.dev/x": "2"}), old)) == 1
+
+
+def test_null_is_an_absent_field_as_the_api_server_has_it() -> None:
+    doc = changed(changed(a_job(), "spec.training", {"seed": None, "earlyStopping": None}), "spec.sweep", None)
+    assert validate_object(doc) == []
+    assert validate_object(doc, a_job()) == []
+    assert apply_defaults(doc) == apply_defaults(changed(a_job(), "spec.training", {}))
+    parsed = parse_object(doc)
+    assert isinstance(parsed, FineTuneJob)
+    assert parsed.spec.training.seed == 42
+    kept = changed(
+        a_job(), "spec.task.outputSchema", {"type": "object", "properties": {"a": {"enum": [None, 1]}}, "default": None}
+    )
+    assert apply_defaults(kept)["spec"]["task"]["outputSchema"]["default"] is None
 
 
 def test_all_faults_are_told_at_once_in_order() -> None:
