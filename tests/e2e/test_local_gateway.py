@@ -39,9 +39,7 @@ class World:
             return answer.status, body.get("revision") or body["error"]["code"]
 
     async def healthy(self, *revisions: str) -> None:
-        await until(
-            lambda: all(self.gateway.is_healthy("ns", "shop", r) for r in revisions), self.gateway.look_at_health
-        )
+        await until(lambda: all(self.gateway.is_healthy("ns", "shop", r) for r in revisions), self.gateway.look_now)
 
 
 async def until(condition: Callable[[], bool], step: Callable[[], object] | None = None) -> None:
@@ -113,7 +111,7 @@ async def test_a_user_keeps_his_arm_and_raising_a_weight_moves_nobody_back(world
 async def test_a_candidate_that_becomes_unready_costs_no_request(world: World) -> None:
     await world.gateway.set_weights("uid-1", {A: 50, B: 50}, "")
     world.arms[B].is_ready = False
-    await until(lambda: not world.gateway.is_healthy("ns", "shop", B), world.gateway.look_at_health)
+    await until(lambda: not world.gateway.is_healthy("ns", "shop", B), world.gateway.look_now)
     before = world.arms[B].served_while_unready
     answers = Counter([await world.ask() for _ in range(100)])
     assert answers == {(200, A): 100}
@@ -123,7 +121,7 @@ async def test_a_candidate_that_becomes_unready_costs_no_request(world: World) -
 async def test_a_stable_arm_that_breaks_does_not_hand_its_share_to_the_candidate(world: World) -> None:
     await world.gateway.set_weights("uid-1", {A: 50, B: 50}, "")
     world.arms[A].is_ready = False
-    await until(lambda: not world.gateway.is_healthy("ns", "shop", A), world.gateway.look_at_health)
+    await until(lambda: not world.gateway.is_healthy("ns", "shop", A), world.gateway.look_now)
     answers = Counter([await world.ask() for _ in range(100)])
     assert set(answers) == {(200, B), (503, "not_ready")}
 

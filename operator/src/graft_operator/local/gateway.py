@@ -5,6 +5,7 @@ Envoy outlives a `graft up` that is killed, and is taken over by the next: no re
 """
 
 import asyncio
+import contextlib
 import hashlib
 import json
 import os
@@ -53,6 +54,10 @@ ACK_S = 10.0
 
 LOOK_S = 3.0
 """How soon weights that were edited by hand are seen."""
+
+LOOK_SOON_S = 0.2
+LOOK_CLOSELY_S = 10.0
+"""While an arm is expected to become healthy: how often, and for how long at most."""
 
 MAX_ACCESS_LOG_BYTES = 64 << 20
 """The access log is moved aside once, at this size."""
@@ -107,6 +112,8 @@ class Gateway:
         self._observed: dict[tuple[str, str], dict[str, int]] = {}
         self._healthy: frozenset[str] = frozenset()
         self._lock = asyncio.Lock()
+        self._wake = asyncio.Event()
+        self._look_closely_until = 0.0
         self._who: ProcessId | None = None
         self._is_closing = False
         self._is_closed = False
@@ -217,6 +224,7 @@ class Gateway:
             NotReady: Envoy has not taken it over in time.
         """
         async with self._lock:
+            before = (self._observed, self._healthy)
             routes = self._routes()
             version = _digest(render_clusters(routes, ""))
             if version != self._written["cds.json"]:
@@ -226,7 +234,7 @@ class Gateway:
             if version != self._written["rds.json"]:
                 self._write("rds.json", render_routes(routes, version), version)
                 await self._until(self._routes_version, version)
-            await self._look()
+            await self._look(before)
 
     async def release(self) -> None:
         """Let go of Envoy without ending it; the next `graft up` takes it over."""
@@ -305,27 +313,35 @@ class Gateway:
             await asyncio.sleep(wait_s)
             wait_s = min(0.1, wait_s * 1.5)
 
-    async def _look(self) -> None:
-        before = (self._observed, self._healthy)
+    async def _look(self, before: tuple[object, object]) -> None:
         _, self._observed = await self._admin.routes()
         self._healthy = await self._admin.healthy_clusters()
         if before != (self._observed, self._healthy):
+            self._look_closely_until = 0.0
             self._changed()
 
-    async def look_at_health(self) -> None:
-        """Look now instead of at the next interval; an arm has just become ready."""
+    def look_closely(self) -> None:
+        """Look often for a while, until something has changed: an arm says that it is ready, and Envoy has not asked it yet."""
+        self._look_closely_until = self._clock.monotonic() + LOOK_CLOSELY_S
+        self._wake.set()
+
+    async def look_now(self) -> None:
+        """Look at weights and health."""
         async with self._lock:
-            await self._look()
+            await self._look((self._observed, self._healthy))
 
     async def _look_after(self) -> None:
         while True:
-            await asyncio.sleep(LOOK_S)
+            wait_s = LOOK_SOON_S if self._clock.monotonic() < self._look_closely_until else LOOK_S
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._wake.wait(), wait_s)
+                await asyncio.sleep(LOOK_SOON_S)
+            self._wake.clear()
             if not self._splits:
                 continue  # nobody is served: nothing to watch over
             try:
-                async with self._lock:
-                    await self._look()
-                    await self._rotate()
+                await self.look_now()
+                await self._rotate()
             except Unavailable as error:
                 _LOG.warning("gateway_silent", reason=str(error))
 

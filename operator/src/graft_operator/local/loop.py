@@ -38,6 +38,9 @@ LONGEST_RETRY_S = 30.0
 CONFLICT_RETRY_S = 0.02
 """Somebody changed the object while it was being decided on: read again at once."""
 
+AFTER_ACTIONS_S = 0.05
+"""A pass that did something is followed by another; the pause keeps one that does something each time from spinning."""
+
 PROGRESS_LOOK_S = 0.5
 """How soon progress of a running trainer is seen."""
 
@@ -177,6 +180,8 @@ class Loop:
                 actions=[type(action).__name__ for action in decision.actions],
                 phase=str(decision.status.phase),
             )
+            # What was done shows in the next view, and often lets the next step be taken.
+            return min(AFTER_ACTIONS_S, decision.look_again_s or AFTER_ACTIONS_S)
         return decision.look_again_s
 
     def _write_status(

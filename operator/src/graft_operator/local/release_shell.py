@@ -132,6 +132,7 @@ class ReleaseShell:
             reason = self._arms.unready_reason(record)
         elif not reason and not self._gateway.is_healthy(namespace, name, record.revision):
             reason = "the gateway's health check has not seen it ready yet"
+            self._gateway.look_closely()
         return Arm(
             revision=record.revision,
             digest=record.digest,
