@@ -80,7 +80,7 @@ def fail(error: Exception) -> None:
     [
         (InvalidInput("rank 0 is not in 1..256"), "rank 0 is not in 1..256"),
         (ValueError("could not parse 'chuyện riêng'"), None),
-        (OSError(28, "No space left on device", "/home/somebody"), "No space left on device"),
+        (OSError(28, "No space left on device", "/srv/somebody"), "No space left on device"),
     ],
 )
 def test_exceptions_tell_type_and_places_but_not_strangers_words(
