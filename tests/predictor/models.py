@@ -1,6 +1,5 @@
 """Tiny real models and adapters, made on the spot: random weights, real files, real digests."""
 
-import hashlib
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -10,6 +9,7 @@ from typing import Any
 from graft_core.api.v1alpha1.finetunejob import DatasetStatus, GateStatus
 from graft_core.api.v1alpha1.task import TaskSpec, TaskType
 from graft_core.api.v1alpha1.training import MethodSpec, Objective, TrainingSpec
+from graft_core.basemodel.digest import folder_digest
 from graft_core.contracts.adapter_manifest import (
     AdapterManifest,
     BaseModelPin,
@@ -21,7 +21,7 @@ from graft_core.contracts.base import ObjectRef
 from graft_core.storage.base import sha256_of_file
 from graft_core.tasks.template import template_sha256
 
-__all__ = ["Artifact", "make_causal", "make_encoder", "publish", "revision_of_folder"]
+__all__ = ["Artifact", "make_causal", "make_encoder", "publish"]
 
 CHAT_TEMPLATE = (
     "{% for m in messages %}<|{{ m.role }}|>{{ m.content }}<|end|>{% endfor %}"
@@ -43,11 +43,6 @@ class Artifact:
         return f"file://{self.folder}/"
 
 
-def revision_of_folder(folder: Path) -> str:
-    rows = [(str(p.relative_to(folder)), sha256_of_file(p)) for p in sorted(folder.rglob("*")) if p.is_file()]
-    return "sha256:" + hashlib.sha256(json.dumps(rows).encode()).hexdigest()
-
-
 def make_causal(root: Path, *, task: TaskSpec | None = None) -> Artifact:
     """A Llama of 60,000 weights with an adapter on two of its layers."""
     import torch
@@ -58,12 +53,15 @@ def make_causal(root: Path, *, task: TaskSpec | None = None) -> Artifact:
     base, adapter = root / "base", root / "adapter"
     specials = ["<pad>", "<eos>", "<|system|>", "<|user|>", "<|assistant|>", "<|end|>"]
     raw = Tokenizer(models.BPE())
-    raw.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)  # type: ignore[assignment]  # stubs say read-only
-    raw.decoder = decoders.ByteLevel()  # type: ignore[assignment]  # same
+    raw.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    raw.decoder = decoders.ByteLevel()
     raw.train_from_iterator(
         ["xin chào, tìm áo khoác nữ màu đen"] * 4,
         trainers.BpeTrainer(
-            vocab_size=400, special_tokens=specials, initial_alphabet=pre_tokenizers.ByteLevel.alphabet(), show_progress=False
+            vocab_size=400,
+            special_tokens=specials,
+            initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+            show_progress=False,
         ),
     )
     tokenizer: Any = PreTrainedTokenizerFast(tokenizer_object=raw, eos_token="<eos>", pad_token="<pad>")
@@ -103,13 +101,27 @@ def make_encoder(root: Path, *, task: TaskSpec | None = None) -> Artifact:
     """A BERT of 40,000 weights with an adapter and a classifier's head."""
     import torch
     from peft import LoraConfig, get_peft_model
-    from transformers import BertConfig, BertForSequenceClassification, BertTokenizerFast
+    from transformers import BertConfig, BertForSequenceClassification, BertTokenizer
 
     base, adapter = root / "base", root / "adapter"
     base.mkdir(parents=True)
-    words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "where", "is", "my", "order", "refund", "please", "late", "the"]
+    words = [
+        "[PAD]",
+        "[UNK]",
+        "[CLS]",
+        "[SEP]",
+        "[MASK]",
+        "where",
+        "is",
+        "my",
+        "order",
+        "refund",
+        "please",
+        "late",
+        "the",
+    ]
     (base / "vocab.txt").write_text("\n".join(words), encoding="utf-8")
-    tokenizer: Any = BertTokenizerFast(vocab=str(base / "vocab.txt"))
+    tokenizer: Any = BertTokenizer(vocab=str(base / "vocab.txt"))
     torch.manual_seed(7)
     model: Any = BertForSequenceClassification(
         BertConfig(
@@ -119,12 +131,14 @@ def make_encoder(root: Path, *, task: TaskSpec | None = None) -> Artifact:
             num_attention_heads=4,
             intermediate_size=64,
             max_position_embeddings=64,
-            num_labels=len(LABELS),
+            id2label=dict(enumerate(LABELS)),
         )
     )
     model.bert.save_pretrained(base)
     tokenizer.save_pretrained(base)
-    tuned: Any = get_peft_model(model, LoraConfig(r=4, lora_alpha=8, target_modules=["query", "value"], task_type="SEQ_CLS"))
+    tuned: Any = get_peft_model(
+        model, LoraConfig(r=4, lora_alpha=8, target_modules=["query", "value"], task_type="SEQ_CLS")
+    )
     return _finish(
         tuned,
         tokenizer,
@@ -136,7 +150,9 @@ def make_encoder(root: Path, *, task: TaskSpec | None = None) -> Artifact:
     )
 
 
-def _finish(tuned: Any, tokenizer: Any, base: Path, adapter: Path, *, task: TaskSpec, model_class: Any, targets: Any) -> Artifact:
+def _finish(
+    tuned: Any, tokenizer: Any, base: Path, adapter: Path, *, task: TaskSpec, model_class: Any, targets: Any
+) -> Artifact:
     import torch
 
     for name, parameter in tuned.named_parameters():
@@ -152,7 +168,7 @@ def _finish(tuned: Any, tokenizer: Any, base: Path, adapter: Path, *, task: Task
         digest="",
         files=(),
         job=ObjectRef(namespace="ml", name="job", uid="u-1"),
-        base_model=BaseModelPin(id=f"file://{base}", revision=revision_of_folder(base)),
+        base_model=BaseModelPin(id=f"file://{base}", revision=folder_digest(base)),
         task=task,
         template_sha256=template_sha256(task, tokenizer.chat_template if model_class == "causal-lm" else None),
         tokenizer_sha256="0" * 64,

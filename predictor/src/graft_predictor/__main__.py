@@ -81,7 +81,11 @@ def _parser() -> argparse.ArgumentParser:
         help="between losing readiness and closing the port (default: %(default)g)",
     )
     parser.add_argument(
-        "--max-body-bytes", type=int, default=4 * 1024 * 1024, metavar="N", help="largest request (default: %(default)d)"
+        "--max-body-bytes",
+        type=int,
+        default=4 * 1024 * 1024,
+        metavar="N",
+        help="largest request (default: %(default)d)",
     )
     parser.add_argument("--log-format", choices=("json", "plain"), default="json", help="(default: %(default)s)")
     return parser

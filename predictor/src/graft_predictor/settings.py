@@ -23,7 +23,7 @@ class Settings:
     cache_dir: Path
     """Copies of adapters and the exact cache; made if absent."""
     base_dir: Path | None = None
-    """Folder in which base models from the hub are found or kept; None: `bases` in cache_dir."""
+    """Where base models from the hub are kept; None: the hub client's own cache."""
     grace_s: float = 30.0
     """Longest that open requests are waited for after SIGTERM."""
     drain_s: float = 1.0

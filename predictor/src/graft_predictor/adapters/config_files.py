@@ -13,7 +13,23 @@ __all__ = ["check_config_files", "check_file_names"]
 MAX_JSON_BYTES: Final = 64 * 1024 * 1024
 """A tokenizer of 250,000 pieces has about 20 MB."""
 _CODE_SUFFIXES: Final = frozenset(
-    {".bin", ".ckpt", ".dill", ".h5", ".joblib", ".msgpack", ".npy", ".npz", ".pickle", ".pkl", ".pt", ".pth", ".py", ".pyc", ".so"}
+    {
+        ".bin",
+        ".ckpt",
+        ".dill",
+        ".h5",
+        ".joblib",
+        ".msgpack",
+        ".npy",
+        ".npz",
+        ".pickle",
+        ".pkl",
+        ".pt",
+        ".pth",
+        ".py",
+        ".pyc",
+        ".so",
+    }
 )
 """Formats that run code when they are read, and code itself."""
 _CODE_KEYS: Final = frozenset({"auto_map", "trust_remote_code", "custom_pipelines", "auto_mapping", "megatron_config"})
@@ -40,7 +56,9 @@ def check_file_names(paths: Sequence[str]) -> None:
             raise Corrupt(f"manifest.files names {path[:120]!r} twice, or names the manifest itself")
         seen.add(path.casefold())
         if parts.suffix.lower() in _CODE_SUFFIXES:
-            raise Corrupt(f"manifest.files names {path[:120]!r}: this format can run code when it is read; only safetensors is served")
+            raise Corrupt(
+                f"manifest.files names {path[:120]!r}: this format can run code when it is read; only safetensors is served"
+            )
     for needed in (_WEIGHTS, _CONFIG):
         if needed not in seen:
             raise Corrupt(f"manifest.files has no {needed!r}; the artifact is not a LoRA adapter")
@@ -62,7 +80,9 @@ def check_config_files(folder: Path, manifest: AdapterManifest) -> None:
         if path.name == "tokenizer.json":  # pieces and merges, read by the tokenizers crate; a token may have any name
             continue
         for key in _truthy_code_keys(_read(path)):
-            raise Corrupt(f"{path.name}: {key!r} asks for code to be imported, which is never done; remove it and publish again")
+            raise Corrupt(
+                f"{path.name}: {key!r} asks for code to be imported, which is never done; remove it and publish again"
+            )
     _check_adapter_config(cast("Mapping[str, object]", _read(folder / _CONFIG)), manifest)
 
 

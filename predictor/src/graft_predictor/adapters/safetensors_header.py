@@ -71,7 +71,9 @@ def _parse(path: Path, raw: bytes) -> dict[str, object]:
     try:
         header: object = json.loads(raw, object_pairs_hook=_refuse_twins)
     except (ValueError, RecursionError) as err:
-        raise Corrupt(f"{path.name} has a header that is not JSON ({str(err)[:80]}); publish the adapter again") from err
+        raise Corrupt(
+            f"{path.name} has a header that is not JSON ({str(err)[:80]}); publish the adapter again"
+        ) from err
     if not isinstance(header, dict):
         _refuse(path, "has a header that is not an object")
     entries = cast("dict[str, object]", header)

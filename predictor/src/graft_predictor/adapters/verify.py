@@ -4,7 +4,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from graft_core.contracts.adapter_manifest import AdapterManifest, digest_of_files
+from graft_core.contracts.adapter_manifest import AdapterManifest, BaseModelPin, digest_of_files
 from graft_core.errors import Corrupt
 from graft_core.storage.base import sha256_of_file
 from graft_core.tasks.template import check_task_template, template_sha256
@@ -71,20 +71,20 @@ def check_files(folder: Path, manifest: AdapterManifest) -> None:
     check_weights(folder / "adapter_model.safetensors", manifest)
 
 
-def check_base(manifest: AdapterManifest, *, revision: str) -> None:
+def check_base(pin: BaseModelPin, *, revision: str) -> None:
     """Refuse another base than the adapter was trained on.
 
     Args:
-        manifest: Names id and revision.
+        pin: manifest.baseModel.
         revision: Of the base that was found: a commit, or sha256:… over its files.
 
     Raises:
         Corrupt: They differ.
     """
-    if manifest.base_model.revision != revision:
+    if pin.revision != revision:
         raise Corrupt(
-            f"base model {manifest.base_model.id!r} is {revision!r} here, the adapter was trained on"
-            f" {manifest.base_model.revision!r}; an adapter fits only its own base"
+            f"base model {pin.id!r} is {revision!r} here, the adapter was trained on {pin.revision!r};"
+            " an adapter fits only its own base"
         )
 
 

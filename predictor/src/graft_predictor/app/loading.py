@@ -13,7 +13,6 @@ import asyncio
 import gc
 from collections.abc import Callable
 from contextlib import aclosing
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -25,7 +24,7 @@ from graft_core.storage.objects import open_store
 from graft_core.tasks.messages import Message
 from graft_core.telemetry.logs import get_log
 from graft_predictor.adapters.fetch import FetchedAdapter, fetch_adapter
-from graft_predictor.adapters.verify import check_base, check_template
+from graft_predictor.adapters.verify import check_template
 from graft_predictor.caching.exact import ExactTier
 from graft_predictor.caching.keys import fingerprint
 from graft_predictor.caching.memory import MemoryTier
@@ -34,19 +33,10 @@ from graft_predictor.pipeline.pipeline import Caches, Pipeline
 from graft_predictor.pipeline.request_log import RequestLog
 from graft_predictor.pipeline.service import Service
 
-__all__ = ["Base", "Loader", "make_caches", "make_plan", "open_request_log", "warm_up"]
+__all__ = ["Loader", "make_caches", "make_plan", "open_request_log", "warm_up"]
 
 MAX_BACKOFF_S: Final = 30.0
 _log = get_log(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class Base:
-    """A base model that was found."""
-
-    folder: Path
-    revision: str
-    """Commit, or sha256:… over the folder's files."""
 
 
 class Loader:
@@ -57,7 +47,7 @@ class Loader:
         service: Service,
         *,
         cache_dir: Path,
-        find_base: Callable[[BaseModelPin], Base],
+        find_base: Callable[[BaseModelPin], Path],
         make_engine: Callable[[LoadPlan], Engine],
     ) -> None:
         """Start nothing yet.
@@ -65,7 +55,7 @@ class Loader:
         Args:
             service: Goes through the phases.
             cache_dir: For the adapter's copy and the exact cache.
-            find_base: Finds the base model's folder; raises as fetch_adapter does.
+            find_base: Finds the base model's folder and verifies it; raises as fetch_adapter does.
             make_engine: Makes the engine; it is loaded here.
         """
         self._service = service
@@ -103,7 +93,7 @@ class Loader:
         if self._exact is not None:
             self._exact.close()
 
-    async def _fetch(self) -> tuple[FetchedAdapter, Base]:
+    async def _fetch(self) -> tuple[FetchedAdapter, Path]:
         backoff_s = 1.0
         self._service.enter("Verifying", "adapter and base model are being fetched and verified")
         while True:
@@ -115,16 +105,14 @@ class Loader:
             await asyncio.sleep(backoff_s)
             backoff_s = min(MAX_BACKOFF_S, backoff_s * 2)
 
-    def _fetch_once(self) -> tuple[FetchedAdapter, Base]:
+    def _fetch_once(self) -> tuple[FetchedAdapter, Path]:
         ref = self._service.config.adapter
         self._cache_dir.mkdir(parents=True, exist_ok=True)
         store, prefix = open_store(ref.uri, path="adapter.uri")
         fetched = fetch_adapter(store, prefix, ref, self._cache_dir)
-        base = self._find_base(fetched.manifest.base_model)
-        check_base(fetched.manifest, revision=base.revision)
-        return fetched, base
+        return fetched, self._find_base(fetched.manifest.base_model)
 
-    def _load(self, fetched: FetchedAdapter, base: Base) -> Engine:
+    def _load(self, fetched: FetchedAdapter, base: Path) -> Engine:
         engine = self._make_engine(make_plan(self._service.config, fetched, base))
         engine.load()
         try:
@@ -135,11 +123,11 @@ class Loader:
         return engine
 
 
-def make_plan(config: PredictorConfig, fetched: FetchedAdapter, base: Base) -> LoadPlan:
+def make_plan(config: PredictorConfig, fetched: FetchedAdapter, base: Path) -> LoadPlan:
     """Say what the engine loads."""
     manifest = fetched.manifest
     return LoadPlan(
-        base_dir=base.folder,
+        base_dir=base,
         adapter_dir=fetched.folder,
         model_class=manifest.compatibility.model_class,
         max_length=manifest.compatibility.max_length,

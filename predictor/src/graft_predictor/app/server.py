@@ -6,7 +6,6 @@ when open requests have ended or their grace is over, engine and request log.
 """
 
 import asyncio
-import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +15,7 @@ from starlette.exceptions import HTTPException
 
 from graft_core.errors import GraftError
 from graft_core.telemetry.logs import get_log
+from graft_predictor.app.lean_kserve import load_kserve
 from graft_predictor.app.loading import Loader
 from graft_predictor.app.protocol import make_protocol
 from graft_predictor.pipeline.service import Service
@@ -73,17 +73,10 @@ def wrap(app: FastAPI, limits: Limits) -> None:
 
 
 def _kserve_app(service: Service, settings: Settings, registry: "CollectorRegistry") -> FastAPI:
-    import logging  # noqa: PLC0415  # only to keep KServe from configuring it
-
-    # KServe adds handlers of its own where it finds none, and parses the process's arguments when it is imported.
-    logging.getLogger("kserve").addHandler(logging.NullHandler())
-    argv, sys.argv = sys.argv, sys.argv[:1]
-    try:
-        from kserve import ModelServer  # noqa: PLC0415  # seconds, and not for --help
-        from kserve.model_server import app as kserve_app  # noqa: PLC0415
-        from kserve.protocol.rest.server import RESTServer  # noqa: PLC0415
-    finally:
-        sys.argv = argv
+    load_kserve()
+    from kserve import ModelServer  # noqa: PLC0415  # seconds, and not for --help
+    from kserve.model_server import app as kserve_app  # noqa: PLC0415
+    from kserve.protocol.rest.server import RESTServer  # noqa: PLC0415
     from prometheus_client import REGISTRY  # noqa: PLC0415
 
     from graft_predictor.rest.kserve_model import GraftModel  # noqa: PLC0415  # imports kserve

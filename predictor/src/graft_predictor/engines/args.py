@@ -3,7 +3,7 @@
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Final, Literal, cast
+from typing import Final, Literal
 
 from graft_core.errors import InvalidInput
 
@@ -12,7 +12,7 @@ __all__ = ["DTypeName", "EngineArgs", "parse_engine_args"]
 DTypeName = Literal["float32", "bfloat16"]
 
 _ARG: Final = re.compile(r"--(?P<name>[a-z][a-z-]*)=(?P<value>.+)", re.DOTALL)
-_DTYPES: Final = ("float32", "bfloat16")
+_DTYPES: Final[tuple[DTypeName, ...]] = ("float32", "bfloat16")
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,9 +70,9 @@ def _set_max_new_tokens(args: EngineArgs, value: str, path: str) -> EngineArgs:
 
 
 def _set_dtype(args: EngineArgs, value: str, path: str) -> EngineArgs:
-    if value not in _DTYPES:
+    if value not in _DTYPES:  # narrows to the literal
         raise InvalidInput(f"{path}: --dtype={value[:40]!r} is not one of {', '.join(_DTYPES)}", path=path)
-    return replace(args, dtype=cast("DTypeName", value))
+    return replace(args, dtype=value)
 
 
 _SETTERS: Final[dict[str, Callable[[EngineArgs, str, str], EngineArgs]]] = {

@@ -7,12 +7,13 @@ translates its own faults into the errors below; nobody above it reads a foreign
 from collections.abc import AsyncGenerator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Final, Literal, Protocol
 
 from graft_core.errors import InvalidInput, Unavailable
 from graft_core.tasks.messages import Message
 
 __all__ = [
+    "GREEDY",
     "Chunk",
     "ContextLengthExceeded",
     "Engine",
@@ -59,13 +60,17 @@ class Sampling:
     """Texts that end the answer; they are not part of it."""
 
 
+GREEDY: Final = Sampling()
+"""The default."""
+
+
 @dataclass(frozen=True, slots=True)
 class GenerateRequest:
     """One answer to make."""
 
     messages: tuple[Message, ...]
     """As graft_core.tasks.template.render_request returns them."""
-    sampling: Sampling = Sampling()
+    sampling: Sampling = GREEDY
 
 
 @dataclass(frozen=True, slots=True)

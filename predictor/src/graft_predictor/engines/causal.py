@@ -1,10 +1,15 @@
 """Text generation with a causal language model: one request at a time, streamed token by token."""
 
 import asyncio
+import json
 import secrets
 from collections.abc import AsyncGenerator, Sequence
+from pathlib import Path
 from typing import Any
 
+from jinja2 import TemplateError
+
+from graft_core.errors import Corrupt
 from graft_core.tasks.messages import Message, to_dicts
 from graft_predictor.engines.args import parse_engine_args
 from graft_predictor.engines.base import (
@@ -82,14 +87,22 @@ class CausalEngine:
         self._worker.stop()
 
     def _encode(self, messages: tuple[Message, ...]) -> list[int]:
-        text: str = self._tokenizer.apply_chat_template(to_dicts(messages), tokenize=False, add_generation_prompt=True)
+        text = self._render(messages, add_generation_prompt=True)
         ids: list[int] = self._tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"]
         return ids
 
+    def _render(self, messages: Sequence[Message], *, add_generation_prompt: bool) -> str:
+        try:
+            text: str = self._tokenizer.apply_chat_template(
+                to_dicts(messages), tokenize=False, add_generation_prompt=add_generation_prompt
+            )
+        except TemplateError as err:
+            # transformers renders in Jinja's sandbox; what reaches for Python's internals ends here.
+            raise Corrupt(f"the tokenizer's chat template cannot be rendered ({type(err).__name__})") from err
+        return text
+
     def _decode(self, ids: Sequence[int]) -> str:
-        text: str = self._tokenizer.decode(
-            list(ids), skip_special_tokens=True, clean_up_tokenization_spaces=False
-        )
+        text: str = self._tokenizer.decode(list(ids), skip_special_tokens=True, clean_up_tokenization_spaces=False)
         return text
 
     def _find_end_ids(self) -> frozenset[int]:
@@ -99,14 +112,11 @@ class CausalEngine:
         """
         configured = self._model.generation_config.eos_token_id
         ends = set(configured if isinstance(configured, list) else [configured])
+        ends.update(_published_end_ids(self._plan.adapter_dir))
         ends.add(self._tokenizer.eos_token_id)
         question, answer = Message("user", "a"), "b"
-        prompt: str = self._tokenizer.apply_chat_template(
-            to_dicts([question]), tokenize=False, add_generation_prompt=True
-        )
-        whole: str = self._tokenizer.apply_chat_template(
-            to_dicts([question, Message("assistant", answer)]), tokenize=False
-        )
+        prompt = self._render([question], add_generation_prompt=True)
+        whole = self._render([question, Message("assistant", answer)], add_generation_prompt=False)
         if whole.startswith(prompt + answer):
             tail: list[int] = self._tokenizer(whole[len(prompt + answer) :], add_special_tokens=False)["input_ids"]
             ends.update(token for token in tail[:1] if token in self._tokenizer.all_special_ids)
@@ -164,6 +174,13 @@ class CausalEngine:
         if self._args.num_beams > 1:
             run.put_all(out[0][len(prompt) :].tolist())
         run.finish()
+
+
+def _published_end_ids(folder: Path) -> list[object]:
+    """What the adapter's generation_config.json says, if there is one; its bytes were verified."""
+    path = folder / "generation_config.json"
+    found: object = json.loads(path.read_bytes()).get("eos_token_id") if path.is_file() else None
+    return found if isinstance(found, list) else [found]
 
 
 class _Run:

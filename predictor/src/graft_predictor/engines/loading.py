@@ -69,7 +69,10 @@ def load_model(plan: LoadPlan, args: EngineArgs) -> LoadedModel:
             base: Any = AutoModelForCausalLM.from_pretrained(str(plan.base_dir), **kwargs)
         else:
             base = AutoModelForSequenceClassification.from_pretrained(
-                str(plan.base_dir), num_labels=len(plan.labels), **kwargs
+                str(plan.base_dir),
+                num_labels=len(plan.labels),
+                ignore_mismatched_sizes=True,  # a head of the base's own is replaced by the adapter's
+                **kwargs,
             )
         model = _attach(base, plan)
     if args.dtype == "float32":
@@ -104,7 +107,9 @@ def _attach(base: Any, plan: LoadPlan) -> Any:  # noqa: ANN401  # transformers a
     wanted = set(get_peft_model_state_dict(model, save_embedding_layers=False))
     if stored != wanted:
         missing, extra = sorted(wanted - stored)[:3], sorted(stored - wanted)[:3]
-        raise Corrupt(f"the adapter's tensors do not fit the base model: missing {missing!r}, without a place {extra!r}")
+        raise Corrupt(
+            f"the adapter's tensors do not fit the base model: missing {missing!r}, without a place {extra!r}"
+        )
     return model
 
 

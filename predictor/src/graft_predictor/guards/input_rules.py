@@ -49,7 +49,7 @@ class InputGuards:
     def _check_rule(self, rule: InputRule, count_tokens: Callable[[], int]) -> GuardVerdict:
         try:
             tokens = count_tokens()
-        except Exception as err:  # noqa: BLE001  # whatever breaks a guard, its onError decides
+        except Exception as err:  # whatever breaks a guard, its onError decides
             verdict = GuardVerdict(rule.type, "error")
             _log.failure("input_guard_failed", err, rule=rule.type)
             if (rule.on_error or self._spec.on_error) is OnError.OPEN:

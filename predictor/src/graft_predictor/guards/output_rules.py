@@ -37,10 +37,13 @@ class OutputGuards:
         for i, rule in enumerate(spec.output):
             path = f"guardrails.output[{i}].type"
             if rule.type != "json-schema":
-                raise NotSupported(f"{path}: {rule.type!r} is not supported in this version; remove the rule", path=path)
+                raise NotSupported(
+                    f"{path}: {rule.type!r} is not supported in this version; remove the rule", path=path
+                )
             if task.type is not TaskType.TEXT_TO_JSON:
                 raise InvalidInput(
-                    f"{path}: 'json-schema' needs a task of type 'text-to-json', this one is {task.type.value!r}", path=path
+                    f"{path}: 'json-schema' needs a task of type 'text-to-json', this one is {task.type.value!r}",
+                    path=path,
                 )
 
     @property
@@ -69,6 +72,7 @@ class OutputGuards:
 
     async def _check_rule(self, rule: OutputRule, answer: str, repair: Repair) -> tuple[str, GuardVerdict]:
         repairs = (rule.max_repairs or 1) if rule.action == "repair" else 0
+        faults: tuple[str, ...] | None = ()
         for attempt in range(repairs + 1):
             faults = self._faults(rule, answer)
             if faults is None:
@@ -78,7 +82,7 @@ class OutputGuards:
             if attempt < repairs:
                 answer = await repair(answer, faults)
         raise GuardrailBlocked(
-            f"the model's answer does not keep the task's output schema ({faults[0]}); ask again, or in other words",
+            f"the model's answer does not keep the task's output schema ({'; '.join(faults or ())[:300]}); ask again, or in other words",
             verdict=GuardVerdict(rule.type, "block"),
         )
 
@@ -86,10 +90,11 @@ class OutputGuards:
         """Return the faults, or None where the guard itself failed and may be passed."""
         try:
             return parse_output(self._task, answer).faults
-        except Exception as err:  # noqa: BLE001  # whatever breaks a guard, its onError decides
+        except Exception as err:  # whatever breaks a guard, its onError decides
             _log.failure("output_guard_failed", err, rule=rule.type)
             if (rule.on_error or self._spec.on_error) is OnError.OPEN:
                 return None
             raise GuardrailBlocked(
-                f"the guardrail {rule.type!r} failed and is set to refuse then", verdict=GuardVerdict(rule.type, "error")
+                f"the guardrail {rule.type!r} failed and is set to refuse then",
+                verdict=GuardVerdict(rule.type, "error"),
             ) from err

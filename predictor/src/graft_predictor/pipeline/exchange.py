@@ -8,7 +8,7 @@ from typing import Literal
 
 from graft_core.contracts.serving_metrics import REQUEST_ID_PREFIX
 from graft_core.tasks.messages import Message
-from graft_predictor.engines.base import FinishReason, Sampling, Usage
+from graft_predictor.engines.base import GREEDY, FinishReason, Sampling, Usage
 from graft_predictor.guards.base import GuardVerdict
 from graft_predictor.pipeline.metrics import CacheOutcome, RequestOutcome
 
@@ -27,7 +27,7 @@ class Call:
     """What the client asks for, checked for form."""
 
     messages: tuple[Message, ...]
-    sampling: Sampling = Sampling()
+    sampling: Sampling = GREEDY
     fields: dict[str, object] | None = None
     is_stream: bool = False
     may_cache: bool = True

@@ -1,16 +1,16 @@
 """The order in which a request is worked on; the numbers are those of docs/develop.
 
-    1 admit          more than maxConcurrency at a time: Overloaded
-    2 size           a prompt that can't fit whatever its tokens are
-    3 task prompt    the renderer that training used
-    4 input guards   on the rendered prompt
-    5 memory tier    ┐ guards run on what is found, too
-    6 exact tier     ┘
-    7 single flight  equal requests at one time share what follows
-    8 engine
-    9 output guards  one repair, then block; where there are any, a stream begins when the answer is whole
-   10 keep           complete answers that passed, nothing else
-   11 tell           metrics and request log, whatever happened
+ 1 admit          more than maxConcurrency at a time: Overloaded
+ 2 size           a prompt that can't fit whatever its tokens are
+ 3 task prompt    the renderer that training used
+ 4 input guards   on the rendered prompt
+ 5 memory tier    ┐ guards run on what is found, too
+ 6 exact tier     ┘
+ 7 single flight  equal requests at one time share what follows
+ 8 engine
+ 9 output guards  one repair, then block; where there are any, a stream begins when the answer is whole
+10 keep           complete answers that passed, nothing else
+11 tell           metrics and request log, whatever happened
 """
 
 import asyncio
@@ -306,7 +306,7 @@ class Pipeline:
             await self._caches.exact.put(key, answer)
 
 
-async def _no_repair(answer: str, faults: tuple[str, ...]) -> str:  # noqa: ARG001, RUF029  # a Repair
+async def _no_repair(answer: str, faults: tuple[str, ...]) -> str:  # noqa: ARG001  # a Repair
     """What was kept has been repaired already."""
     return answer
 

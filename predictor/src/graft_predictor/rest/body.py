@@ -112,5 +112,3 @@ def has_no_store(request: Request) -> bool:
     """True where the client wants neither a kept answer nor its own kept."""
     directives = {part.strip().lower() for part in request.headers.get("cache-control", "").split(",")}
     return bool(directives & {"no-store", "no-cache"})
-
-

@@ -1,6 +1,7 @@
 """Errors as OpenAI's clients expect them: `{"error": {message, type, code, param}}`. The only place that knows status codes."""
 
 from dataclasses import dataclass
+from typing import Final
 
 import orjson
 from starlette.responses import Response
@@ -79,37 +80,48 @@ class ErrorReply:
         return Response(self.to_bytes(), self.status, extra, "application/json")
 
 
+@dataclass(frozen=True, slots=True)
+class _Row:
+    """How one class of errors is told."""
+
+    status: int
+    type: str
+    code: str
+
+
+# The first class that fits counts, so a class stands before those it inherits from.
+_TABLE: Final[tuple[tuple[type[GraftError], _Row], ...]] = (
+    (BodyTooLarge, _Row(413, "invalid_request_error", "request_too_large")),
+    (ModelNotFound, _Row(404, "invalid_request_error", "model_not_found")),
+    (ContextLengthExceeded, _Row(400, "invalid_request_error", "context_length_exceeded")),
+    (NotSupported, _Row(400, "invalid_request_error", "unsupported_parameter")),
+    (InvalidInput, _Row(400, "invalid_request_error", "invalid_value")),
+    (GuardrailBlocked, _Row(422, "guardrail", "blocked")),
+    (Overloaded, _Row(429, "overloaded_error", "too_many_requests")),
+    (NotReady, _Row(503, "not_ready", "model_not_ready")),
+    (Corrupt, _Row(503, "not_ready", "model_not_ready")),
+    (DeadlineExceeded, _Row(504, "timeout_error", "deadline_exceeded")),
+    (ClientGone, _Row(499, "client_error", "client_closed_request")),
+    (Unavailable, _Row(502, "engine_error", "engine_failed")),
+)
+
+
 def describe(err: Exception) -> ErrorReply:
     """Translate an error; what is not Graft's own is logged, and told to the client as nothing but internal."""
-    match err:
-        case BodyTooLarge():
-            reply = ErrorReply(413, str(err), "invalid_request_error", "request_too_large", err.path or None)
-        case ModelNotFound():
-            reply = ErrorReply(404, str(err), "invalid_request_error", "model_not_found", "model")
-        case UnknownRoute():
-            reply = ErrorReply(err.status, str(err), "invalid_request_error", "unknown_url")
-        case ContextLengthExceeded():
-            reply = ErrorReply(400, str(err), "invalid_request_error", "context_length_exceeded", err.path or None)
-        case NotSupported():
-            reply = ErrorReply(400, str(err), "invalid_request_error", "unsupported_parameter", err.path or None)
-        case InvalidInput():
-            reply = ErrorReply(400, str(err), "invalid_request_error", "invalid_value", err.path or None)
-        case GuardrailBlocked():
-            reply = ErrorReply(422, str(err), "guardrail", err.verdict.rule)
-        case Overloaded():
-            reply = ErrorReply(429, str(err), "overloaded_error", "too_many_requests", retry_after_s=err.retry_after_s)
-        case NotReady():
-            reply = ErrorReply(503, str(err), "not_ready", "model_not_ready", retry_after_s=err.retry_after_s)
-        case DeadlineExceeded():
-            reply = ErrorReply(504, str(err), "timeout_error", "deadline_exceeded")
-        case Unavailable():
-            _log.failure("engine_failed", err)
-            reply = ErrorReply(502, str(err), "engine_error", "engine_failed")
-        case ClientGone():
-            reply = ErrorReply(499, "the client closed the connection", "client_error", "client_closed_request")
-        case Corrupt():
-            reply = ErrorReply(503, str(err), "not_ready", "model_not_ready")
-        case _:
-            _log.failure("request_failed", err)
-            reply = ErrorReply(500, "the server failed on this request; its log has the cause", "server_error", "internal")
-    return reply
+    if isinstance(err, UnknownRoute):
+        return ErrorReply(err.status, str(err), "invalid_request_error", "unknown_url")
+    row = next((row for kind, row in _TABLE if isinstance(err, kind)), None)
+    if row is None:
+        _log.failure("request_failed", err)
+        message = "the server failed on this request; its log has the cause"
+        return ErrorReply(500, message, "server_error", "internal")
+    if isinstance(err, Unavailable):
+        _log.failure("engine_failed", err)
+    return ErrorReply(
+        row.status,
+        str(err),
+        row.type,
+        err.verdict.rule if isinstance(err, GuardrailBlocked) else row.code,
+        (err.path or None) if isinstance(err, InvalidInput) else None,
+        err.retry_after_s if isinstance(err, NotReady) else None,
+    )

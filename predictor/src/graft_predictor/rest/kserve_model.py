@@ -42,7 +42,7 @@ class GraftModel(Model):
 
     async def predict(
         self,
-        payload: dict[str, Any] | InferRequest,
+        payload: Any,  # noqa: ANN401  # a V1 body, or kserve's own types
         headers: dict[str, str] | None = None,
         response_headers: dict[str, str] | None = None,
     ) -> dict[str, Any] | InferResponse:
@@ -54,8 +54,10 @@ class GraftModel(Model):
             if isinstance(payload, InferRequest):
                 answers = await self._answer([_text_call(text) for text in _v2_texts(payload)], exchange)
                 exchange.finish("ok")
-                return self._v2_response(payload, answers)
-            answers = await self._answer([_instance_call(item, i) for i, item in enumerate(_v1_items(payload))], exchange)
+                return self._v2_response(payload, answers, exchange.request_id)
+            answers = await self._answer(
+                [_instance_call(item, i) for i, item in enumerate(_v1_items(payload))], exchange
+            )
         except Exception as err:
             exchange.finish(describe(err).outcome)
             raise
@@ -94,7 +96,7 @@ class GraftModel(Model):
     def _v1_prediction(self, text: str, last: Chunk) -> object:
         return classification(text, last) if self._is_classifier() else text
 
-    def _v2_response(self, request: InferRequest, answers: list[tuple[str, Chunk]]) -> InferResponse:
+    def _v2_response(self, request: InferRequest, answers: list[tuple[str, Chunk]], request_id: str) -> InferResponse:
         texts = [text for text, _ in answers]
         shape = [len(answers)]
         if self._is_classifier():
@@ -105,11 +107,12 @@ class GraftModel(Model):
             ]
         else:
             outputs = [InferOutput("text", shape, "BYTES", texts)]
-        return InferResponse(response_id=request.id, model_name=self.name, infer_outputs=outputs)
+        return InferResponse(response_id=request.id or request_id, model_name=self.name, infer_outputs=outputs)
 
 
-def _v1_items(payload: dict[str, Any]) -> list[object]:
-    items = payload.get("instances")
+def _v1_items(payload: object) -> list[object]:
+    # KServe hands over bytes where the content type is not JSON.
+    items: object = cast("dict[str, object]", payload).get("instances") if isinstance(payload, dict) else None
     if not isinstance(items, list) or not 1 <= len(items) <= MAX_INSTANCES:
         raise InvalidInput(f"instances: expected a list of 1 to {MAX_INSTANCES} texts or objects", path="instances")
     return cast("list[object]", items)
@@ -120,7 +123,9 @@ def _instance_call(item: object, index: int) -> Call:
         return Call(parse_messages([{"role": "user", "content": item}], path=f"instances[{index}]"))
     if isinstance(item, dict):
         return Call((Message("user", ""),), fields=cast("dict[str, object]", item))
-    raise InvalidInput(f"instances[{index}]: expected a text, or an object with the task's input fields", path="instances")
+    raise InvalidInput(
+        f"instances[{index}]: expected a text, or an object with the task's input fields", path="instances"
+    )
 
 
 def _v2_texts(request: InferRequest) -> list[str]:

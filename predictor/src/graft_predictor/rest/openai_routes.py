@@ -128,7 +128,8 @@ class OpenAIRoutes:
         pipeline = self._service.pipeline
         if pipeline.task.type is not TaskType.CLASSIFICATION:
             raise InvalidInput(
-                f"classify: this service's task is {pipeline.task.type.value!r}; use /v1/chat/completions", path="classify"
+                f"classify: this service's task is {pipeline.task.type.value!r}; use /v1/chat/completions",
+                path="classify",
             )
         calls, is_list = parse_classify(body, model=self._service.name, may_cache=not has_no_store(request))
         results = await until_disconnect(request, self._classify_all(calls, exchange))

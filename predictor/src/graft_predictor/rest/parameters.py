@@ -189,7 +189,9 @@ def _sampling(body: Mapping[str, Any], context: int) -> Sampling:
     name = "max_completion_tokens" if body.get("max_completion_tokens") is not None else "max_tokens"
     top_p = _number(body, "top_p", 0.0, 1.0)
     if top_p == 0:
-        raise InvalidInput("top_p: 0 leaves no token to choose from; for greedy answers send temperature: 0", path="top_p")
+        raise InvalidInput(
+            "top_p: 0 leaves no token to choose from; for greedy answers send temperature: 0", path="top_p"
+        )
     return Sampling(
         max_tokens=_integer(body, name, 1, context),
         temperature=_number(body, "temperature", 0.0, 2.0) or 0.0,
@@ -202,7 +204,9 @@ def _sampling(body: Mapping[str, Any], context: int) -> Sampling:
 def _stops(raw: object) -> tuple[str, ...]:
     if raw is None:
         return ()
-    items: list[object] = [raw] if isinstance(raw, str) else cast("list[object]", raw) if isinstance(raw, list) else [None]
+    items: list[object] = (
+        [raw] if isinstance(raw, str) else cast("list[object]", raw) if isinstance(raw, list) else [None]
+    )
     if len(items) > MAX_STOPS:
         raise InvalidInput(f"stop: {len(items)} texts, at most {MAX_STOPS} are allowed", path="stop")
     for item in items:
@@ -241,7 +245,9 @@ def _check_names(
             continue
         path = f"{prefix}{name[:64]}"
         if name in off:
-            raise NotSupported(f"{path}: this value is not supported in this version; leave the parameter out", path=path)
+            raise NotSupported(
+                f"{path}: this value is not supported in this version; leave the parameter out", path=path
+            )
         raise InvalidInput(f"{path}: unknown parameter; known are {', '.join(sorted(known))}", path=path)
 
 

@@ -24,7 +24,9 @@ class Shape:
         body: dict[str, Any] = {
             **self._head,
             "object": self.object_whole,
-            "choices": [{"index": 0, **self._content(text, "whole"), "finish_reason": last.finish_reason, "logprobs": None}],
+            "choices": [
+                {"index": 0, **self._content(text, "whole"), "finish_reason": last.finish_reason, "logprobs": None}
+            ],
             "usage": _usage(last.usage),
         }
         return orjson.dumps(body | _extension(last))
@@ -35,7 +37,9 @@ class Shape:
 
     def piece(self, chunk: Chunk, *, with_usage: bool) -> bytes:
         """Return the event of one chunk."""
-        return self._event(self._content(chunk.text, "chunk") if chunk.text else self._empty(), None, with_usage=with_usage)
+        return self._event(
+            self._content(chunk.text, "chunk") if chunk.text else self._empty(), None, with_usage=with_usage
+        )
 
     def closing(self, last: Chunk, *, with_usage: bool) -> bytes:
         """Return the event that ends the answer."""

@@ -34,7 +34,7 @@ class EventStream(Response):
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send; stops when the client has gone."""
         pump = asyncio.create_task(self._pump(send))
-        watch = asyncio.create_task(receive())  # the body was read, so this is the disconnect
+        watch = asyncio.ensure_future(receive())  # the body was read, so this is the disconnect
         try:
             await asyncio.wait({pump, watch}, return_when=asyncio.FIRST_COMPLETED)
         finally:
@@ -67,7 +67,7 @@ async def until_disconnect(request: Request, work: Coroutine[Any, Any, T]) -> T:
         ClientGone: The client left.
     """
     task = asyncio.create_task(work)
-    watch = asyncio.create_task(request.receive())
+    watch = asyncio.ensure_future(request.receive())
     try:
         await asyncio.wait({task, watch}, return_when=asyncio.FIRST_COMPLETED)
         if not task.done():
