@@ -194,7 +194,7 @@ def test_early_stopping_ends_a_run_that_no_longer_improves_and_keeps_the_best_we
 
 def test_a_loss_that_is_no_number_ends_the_run_at_once(causal: Path, tmp_path: Path) -> None:
     rows = [(encoded, math.nan) for encoded, _ in examples(8)]
-    with pytest.raises(Diverged, match="loss is nan at step 1; lower training.learningRate"):
+    with pytest.raises(Diverged, match=r"loss is nan at step 1; lower training\.learningRate"):
         run(a_plan(causal, tmp_path / "ck"), sft(causal, rows), tmp_path / "out")
     assert not (tmp_path / "out").exists()
 

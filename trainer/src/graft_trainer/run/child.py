@@ -150,8 +150,6 @@ def _log_file(path: Path) -> Iterator[None]:
 
 def _set_up_libraries() -> None:
     """Settings that libraries read once, when they are imported."""
-    # Nothing is fetched behind our back: models and data come through graft_trainer.modeling.sources and graft_trainer.data.
-    os.environ["HF_HUB_OFFLINE"] = "1"
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     os.environ.setdefault("TRANSFORMERS_NO_ADVISORY_WARNINGS", "1")
     # Waiting threads sleep instead of spinning: on a machine that does other work too, spinning halves everybody's speed.

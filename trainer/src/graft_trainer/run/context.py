@@ -1,5 +1,6 @@
 """What the stages of a child share: the request, the folder, and what was found out so far."""
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -98,6 +99,8 @@ def prepare(child: Child) -> Prepared:
     """
     request, folder = child.request, child.folder
     found = resolve_model(request.model, folder.root)
+    # From here on nothing is fetched behind our back; a library that was imported to fetch the model only gets local paths.
+    os.environ["HF_HUB_OFFLINE"] = "1"
     child.findings["base_revision"] = found.revision
     pinned = request.pinned
     if pinned is not None and pinned.base_revision != found.revision:

@@ -33,7 +33,9 @@ _BY_TYPE: tuple[tuple[type[Exception], ExitClass], ...] = (
     (Conflict, ExitClass.INVALID_SPEC),
 )
 
-_POLICY_REASONS = frozenset({"LicenseDenied", "LicenceDenied", "ModelChanged", "PolicyDenied", "RevisionDenied"})
+_POLICY_REASONS = frozenset(
+    {"LicenseDenied", "LicenceDenied", "ModelChanged", "ModelRefused", "PolicyDenied", "RevisionDenied"}
+)
 
 
 def ending_of(error: BaseException) -> Ending:

@@ -1,0 +1,94 @@
+"""Children that are killed and started again end where an undisturbed one does."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from graft_core.contracts.train_report import TrainReport
+from tests.trainer.requests import a_request, write_request
+
+pytestmark = pytest.mark.slow
+
+TRAINING = {"epochs": 40, "checkpoint": {"everySteps": 5}}
+
+
+def start(root: Path, run_dir: Path) -> "subprocess.Popen[bytes]":
+    command = [sys.executable, "-m", "graft_trainer", "run", "--request", str(root / "request.json")]
+    environ = {**os.environ, "OMP_NUM_THREADS": "1"}
+    with (root / f"{run_dir.name}.log").open("ab") as log:
+        return subprocess.Popen([*command, "--run-dir", str(run_dir)], stderr=log, stdout=log, env=environ)
+
+
+def wait_for(what: Callable[[], bool], child: "subprocess.Popen[bytes]", limit_s: float = 240) -> None:
+    deadline = time.monotonic() + limit_s
+    while not what():
+        assert child.poll() is None, "the child ended too early"
+        assert time.monotonic() < deadline, "the child got nowhere"
+        time.sleep(0.02)  # noqa: TID251  # a whole process is watched from outside
+
+
+def last_step(run_dir: Path) -> int:
+    path = run_dir / "progress.jsonl"
+    if not path.exists():
+        return 0
+    lines = [line for line in path.read_text().split("\n")[:-1] if line]
+    return max((json.loads(line)["status"]["step"] for line in lines), default=0)
+
+
+def finished(run_dir: Path) -> TrainReport:
+    return TrainReport.model_validate_json((run_dir / "report.json").read_text())
+
+
+def adapter_of(report: TrainReport) -> bytes:
+    assert report.artifact is not None
+    return (Path(report.artifact.uri.removeprefix("file://")) / "adapter_model.safetensors").read_bytes()
+
+
+def test_a_run_killed_and_preempted_while_training_ends_as_an_undisturbed_one(tmp_path: Path) -> None:
+    undisturbed = a_request(tmp_path, training=TRAINING, outputPrefix=f"file://{tmp_path}/other/ml/mood/")
+    write_request(tmp_path / "request.json", undisturbed)
+    assert start(tmp_path, tmp_path / "whole").wait(300) == 0
+    write_request(tmp_path / "request.json", a_request(tmp_path, training=TRAINING))
+    run_dir = tmp_path / "run"
+
+    child = start(tmp_path, run_dir)
+    wait_for(lambda: last_step(run_dir) >= 12, child)
+    child.kill()
+    child.wait(30)
+    assert not (run_dir / "report.json").exists()
+    seen = last_step(run_dir)
+
+    child = start(tmp_path, run_dir)
+    wait_for(lambda: last_step(run_dir) >= seen + 12, child)
+    began = time.monotonic()
+    child.send_signal(signal.SIGTERM)
+    assert child.wait(30) == 143
+    assert time.monotonic() - began < 15
+    preempted = finished(run_dir)
+    assert preempted.exit_class.value == "Preempted"
+    assert preempted.attempt is not None
+    assert preempted.attempt.resumed_from_step >= seen - 5
+
+    assert start(tmp_path, run_dir).wait(300) == 0
+    assert adapter_of(finished(run_dir)) == adapter_of(finished(tmp_path / "whole"))
+
+
+def test_help_answers_without_torch() -> None:
+    code = (
+        "import sys\n"
+        "from graft_trainer.cli import main\n"
+        "try: main(['--help'])\n"
+        "except SystemExit: pass\n"
+        "print(sorted({'torch', 'transformers', 'pyarrow', 'numpy', 'pydantic'} & set(sys.modules)))"
+    )
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
+    assert found.stdout.splitlines()[-1] == "[]"
+    assert "graft-trainer run      --request request.json" in found.stdout
+    assert "143  Preempted" in found.stdout
