@@ -1,5 +1,4 @@
 import json
-import os
 from pathlib import Path
 
 import pytest
@@ -162,7 +161,7 @@ def test_an_input_in_two_splits_is_a_leak_with_both_places(tmp_path: Path) -> No
 def test_a_copy_across_splits_is_a_leak_where_copies_stay(tmp_path: Path) -> None:
     write(tmp_path, "a.jsonl", lines(rows(40)))
     write(tmp_path, "t.jsonl", lines(rows(8)))
-    with pytest.raises(DatasetError, match="8 inputs stand in two splits.* and 3 more"):
+    with pytest.raises(DatasetError, match=r"8 inputs stand in two splits.* and 3 more"):
         prepare(tmp_path, train=["a.jsonl"], test=["t.jsonl"], dedupe={"exact": False})
 
 
@@ -192,7 +191,7 @@ def test_one_bad_line_of_a_thousand_is_skipped_and_counted_if_the_spec_says_so(t
 
 def test_too_many_bad_lines_are_refused_after_all(tmp_path: Path) -> None:
     write(tmp_path, "a.jsonl", lines(rows(97)) + "x\n" * 3)
-    with pytest.raises(DatasetError, match="3 of 100 records are bad, more than maxInvalidFraction 0.01"):
+    with pytest.raises(DatasetError, match=r"3 of 100 records are bad, more than maxInvalidFraction 0.01"):
         prepare(tmp_path, train=["a.jsonl"], onInvalidRecord="skip")
     data = prepare(tmp_path, train=["a.jsonl"], onInvalidRecord="skip", maxInvalidFraction="0.03")
     assert data.dropped.invalid == 3
@@ -200,7 +199,7 @@ def test_too_many_bad_lines_are_refused_after_all(tmp_path: Path) -> None:
 
 def test_the_report_names_twenty_bad_records_and_counts_all(tmp_path: Path) -> None:
     write(tmp_path, "a.jsonl", lines(rows(10)) + "[1]\n" * 100)
-    with pytest.raises(DatasetError, match="100 of 110 records are bad.*; and 95 more") as caught:
+    with pytest.raises(DatasetError, match=r"100 of 110 records are bad.*; and 95 more") as caught:
         prepare(tmp_path, train=["a.jsonl"])
     assert len(caught.value.problems) == 20
 
@@ -225,7 +224,7 @@ def test_what_a_killed_check_left_is_no_data_set(tmp_path: Path) -> None:
     with pytest.raises(NotReady, match="run validate or train first"):
         load_prepared(tmp_path / "run")
     assert len(everything(prepare(tmp_path, train=["a.jsonl"]))) == 50
-    assert os.listdir(tmp_path / "run") == ["prepared"]
+    assert [path.name for path in (tmp_path / "run").iterdir()] == ["prepared"]
 
 
 def test_other_bytes_than_the_pinned_ones_are_refused(tmp_path: Path) -> None:
@@ -269,7 +268,7 @@ def test_small_pieces_batches_and_buckets_change_nothing(tmp_path: Path) -> None
 
 
 def test_records_over_the_model_length_are_bad_records_where_lengths_are_measured(tmp_path: Path) -> None:
-    records = rows(99) + [{"input": "dài " * 80, "output": "x"}]
+    records = [*rows(99), {"input": "dài " * 80, "output": "x"}]
     write(tmp_path, "a.jsonl", lines(records))
     measure = Measure(lambda record: len(str(record.fields["input"]).split()) + 1, "words")
     request = a_request(tmp_path, train=["a.jsonl"])
@@ -287,7 +286,7 @@ def test_very_small_sets_still_fill_each_split(tmp_path: Path) -> None:
     data = prepare(tmp_path, train=["a.jsonl"])
     assert (data.counts.train, data.counts.validation, data.counts.test) == (1, 1, 1)
     write(tmp_path, "a.jsonl", lines(rows(2)))
-    with pytest.raises(DatasetError, match="the (test|validation) split is empty: 2 usable records") as caught:
+    with pytest.raises(DatasetError, match=r"the (test|validation) split is empty: 2 usable records") as caught:
         prepare(tmp_path, train=["a.jsonl"])
     assert caught.value.reason == "EmptyDataset"
 
@@ -402,7 +401,7 @@ def test_a_file_that_changes_while_it_is_read_is_noticed(tmp_path: Path) -> None
 
     with pytest.raises(DatasetError, match="changed while it was read"):
         prepare_dataset(a_request(tmp_path, train=["a.jsonl"]), tmp_path / "run", meddle)
-    assert os.listdir(tmp_path / "run") == []
+    assert not list((tmp_path / "run").iterdir())
 
 
 def test_chats_keep_their_turns_and_learn_the_last(tmp_path: Path) -> None:
@@ -449,5 +448,5 @@ def test_several_processes_find_what_one_finds(tmp_path: Path) -> None:
     assert many.problems == one.problems
     assert many.problems[0].line == 2501
     strict = a_request(tmp_path, train=["a.jsonl"])
-    with pytest.raises(DatasetError, match="a.jsonl:2501"):
+    with pytest.raises(DatasetError, match=r"a.jsonl:2501"):
         prepare_dataset(strict, tmp_path / "many", limits=limits)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from graft_core.api.v1alpha1.dataset import DatasetFormat
-from graft_core.api.v1alpha1.finetunejob import DatasetStatus, DroppedCounts, RecordCounts
+from graft_core.api.v1alpha1.jobstatus import DatasetStatus, DroppedCounts, RecordCounts
 from graft_core.tasks.messages import Message
 
 __all__ = ["LengthHistogram", "PreparedDataset", "Problem", "Record", "SplitName", "SplitNames"]

@@ -23,7 +23,7 @@ import pyarrow as pa
 from pydantic import BaseModel, ConfigDict
 
 from graft_core.api.v1alpha1.dataset import DatasetFormat
-from graft_core.api.v1alpha1.finetunejob import DroppedCounts
+from graft_core.api.v1alpha1.jobstatus import DroppedCounts
 from graft_core.api.v1alpha1.task import TaskType
 from graft_core.errors import NotReady
 from graft_core.tasks.messages import Message

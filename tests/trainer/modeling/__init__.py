@@ -1,0 +1,1 @@
+"""Tests of graft_trainer.modeling."""
