@@ -7,8 +7,10 @@ still has to be tuned for the task.
 
 import json
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TypeAlias
+
+from generate import DETAILS, PRODUCTS
 
 __all__ = ["Conversation", "Turn", "conversations"]
 
@@ -18,24 +20,25 @@ Turn: TypeAlias = tuple[str, str]
 Conversation: TypeAlias = tuple[str, tuple[Turn, ...]]
 """System text (may be empty) and the turns."""
 
-WORDS = (
-    "ai anh ba bao bay biết biển buồn buổi bà bài bàn bác bán bánh bé bên bình bóng bông bút bước bạc bạn bảng bận bắc bắt "
-    "bằng bếp bỉm bị bố bộ bột bụi canh cao chia chim chiên chiều cho choàng chuyến chuyện chuột chân chén chính chó chùa chú "
-    "chúc chơi chưa chạy chảo chậm chết chị chọn chống chợ con cuối cuộc cá cách cái cáp cát câu cây còn có cô công cũ cũng "
-    "cơ cơm cười cảm cần cổ cỡ của cứng cứu cửa da dao dài dáng dân dây dép dính dùng dưới dạy dầu dặm dễ dịch dự em ga ghế "
-    "gia giao giày giá gió giúp giường giải giảm giấy giới giờ giữ gà gái gì gạo gấp gấu gần gặp gọn gối gỗ gợi gửi hai hay "
-    "hiểu hoa hàng hát hãng hình hôm hút hơn hương hẹn học hỏi hồ hồng hữu khi khoác khác khách khó khóc khô không khăn khẩu "
-    "khỏe kia kiệm kính kết kể kệ len loa loại ly là làm lá lâu lê lên lít lòng lô lúa lúc lưng lại lạnh lọc lớn lửa mai mi "
-    "minh miếng mua muối muốn màn màu máy mây mèo mình mùa mùi mũ mưa mắt mặt mẹ mềm mỗi một mới mở nam nay nghe nghĩ nghỉ "
-    "ngon ngoài ngày ngã người ngắn ngọt ngủ nhanh nhiêu nhiều nhà nhé nhìn như nhẫn nhập nhỏ nhớ những nào này nóng nôi núi "
-    "núm năm nước nấu nắng nồi nửa nữ phím phòng phút phương phải phố qua quà quê quên quạt quả quần quốc rau rác râm rèm "
-    "rượu rẻ rồi rộng rừng sang sao sau sinh siêu sách sáng sông sơ sạc sống sớm sợ sửa sữa tai tay thao thoại thun thuốc "
-    "tháng thì thích thông thùng thơ thảm thấy thầy thật thắt thẻ thế thể thịt thống thời thủ thủy thức tinh tiếng tiết tiền "
-    "tiệc trai trong trà trên trình trăng trước trường trải trắng trẻ trời trứng tuyết tuyển tuần tuổi tàu tã tên tìm tình "
-    "tính tôi túi tăng tư tươi tất tố tốc tối tốt tổng từ viết việc voi vui và vàng vào váy vé vì vườn vải vấn vậy về với vừa "
-    "xa xanh xay xe xem xin xuân xuống xách xóm xấu xếp yêu yếm áo ý ăn đang đau đen đi điện đá đèn đêm đình đô đông đúng đưa "
-    "đường được đất đầm đẩy đặt đẹp để địu đọc đỏ đồ đồng đội đời đỡ đủ đứng ơi ơn ướt ạ ấm ốp ồn ổ ở ủi ứng "
-).split()
+WORDS = """
+ai anh ba bao bay biết biển buồn buổi bà bài bàn bác bán bánh bé bên bình bóng bông bút bước bạc bạn bảng bận bắc bắt
+bằng bếp bỉm bị bố bộ bột bụi canh cao chia chim chiên chiều cho choàng chuyến chuyện chuột chân chén chính chó chùa
+chú chúc chơi chưa chạy chảo chậm chết chị chọn chống chợ con cuối cuộc cá cách cái cáp cát câu cây còn có cô công cũ
+cũng cơ cơm cười cảm cần cổ cỡ của cứng cứu cửa da dao dài dáng dân dây dép dính dùng dưới dạy dầu dặm dễ dịch dự em
+ga ghế gia giao giày giá gió giúp giường giải giảm giấy giới giờ giữ gà gái gì gạo gấp gấu gần gặp gọn gối gỗ gợi gửi
+hai hay hiểu hoa hàng hát hãng hình hôm hút hơn hương hẹn học hỏi hồ hồng hữu khi khoác khác khách khó khóc khô không
+khăn khẩu khỏe kia kiệm kính kết kể kệ len loa loại ly là làm lá lâu lê lên lít lòng lô lúa lúc lưng lại lạnh lọc lớn
+lửa mai mi minh miếng mua muối muốn màn màu máy mây mèo mình mùa mùi mũ mưa mắt mặt mẹ mềm mỗi một mới mở nam nay nghe
+nghĩ nghỉ ngon ngoài ngày ngã người ngắn ngọt ngủ nhanh nhiêu nhiều nhà nhé nhìn như nhẫn nhập nhỏ nhớ những nào này
+nóng nôi núi núm năm nước nấu nắng nồi nửa nữ phím phòng phút phương phải phố qua quà quê quên quạt quả quần quốc rau
+rác râm rèm rượu rẻ rồi rộng rừng sang sao sau sinh siêu sách sáng sông sơ sạc sống sớm sợ sửa sữa tai tay thao thoại
+thun thuốc tháng thì thích thông thùng thơ thảm thấy thầy thật thắt thẻ thế thể thịt thống thời thủ thủy thức tinh
+tiếng tiết tiền tiệc trai trong trà trên trình trăng trước trường trải trắng trẻ trời trứng tuyết tuyển tuần tuổi tàu
+tã tên tìm tình tính tôi túi tăng tư tươi tất tố tốc tối tốt tổng từ viết việc voi vui và vàng vào váy vé vì vườn vải
+vấn vậy về với vừa xa xanh xay xe xem xin xuân xuống xách xóm xấu xếp yêu yếm áo ý ăn đang đau đen đi điện đá đèn đêm
+đình đô đông đúng đưa đường được đất đầm đẩy đặt đẹp để địu đọc đỏ đồ đồng đội đời đỡ đủ đứng ơi ơn ướt ạ ấm ốp ồn ổ ở
+ủi ứng
+""".split()  # noqa: SIM905  # read as a text, a list of 600 lines says no more
 """Common syllables, the shop's among them: any base model of Vietnamese has seen those."""
 
 ONSETS = (
@@ -104,15 +107,43 @@ TOPICS: dict[str, tuple[str, ...]] = {
         "tìm {g}", "{g} {w} đang giảm giá", "cho mình xem {g}", "tư vấn {g} {w} với ạ",
     ),
 }  # fmt: skip
-GOODS = (
-    "sữa", "tã", "bình", "xe", "ghế", "khăn", "đồ chơi", "gấu bông", "máy", "nôi", "sách", "thảm", "áo", "quần", "váy", "đầm", "giày", "dép",
-    "mũ", "túi", "ba lô", "kính", "tất", "nồi", "chảo", "bàn", "quạt", "ấm", "dao", "gối", "rèm", "đèn", "kệ", "ly", "tai nghe", "chuột",
-    "bàn phím", "sạc", "cáp", "loa", "ốp", "đồng hồ", "điện thoại", "màn hình", "thẻ", "ổ cứng", "bút", "máy in",
-)  # fmt: skip
+GOODS = tuple(name for names in PRODUCTS.values() for name in names)
+TRAITS = tuple(dict.fromkeys(trait for traits in DETAILS.values() for trait in traits))
+"""The shop's words, without its task: any model of Vietnamese has read of rice cookers."""
+
+BEFORE = (
+    "shop ơi",
+    "cho mình hỏi",
+    "mình cần",
+    "em muốn",
+    "chị ơi",
+    "bạn ơi",
+    "anh cần",
+    "nhà mình",
+    "xin",
+    "cho tôi",
+    "tôi muốn",
+    "hỏi chút",
+)
+AFTER = (
+    "không ạ",
+    "với",
+    "nhé",
+    "nha",
+    "vậy",
+    "gấp",
+    "không shop",
+    "đi ạ",
+    "cho em",
+    "làm quà",
+    "giao hôm nay",
+    "dưới 300k",
+    "thế nào",
+)
 
 SPAN_FRAMES = (
     "{x}", "{a} {x}", "{x} {b}", "{a} {x} {b}", "{n} tìm {x} {b}", "{n} mua {x} ở {l}", "cho {n} hỏi {x} {b}", "{a} cần {x} {t}",
-    "có {x} không", "{x} bao nhiêu tiền", "shop ơi còn {x} {b}", "giá {x} {b}", "mình muốn {x} {b}", "{n} bán {x} cho {a}",
+    "có {x} không", "{x} bao nhiêu tiền", "shop ơi còn {x} {b}", "giá {x} {b}", "mình muốn {x} {b}", "{n} bán {x} cho em",
 )  # fmt: skip
 COPY_ASKS = ("Nhắc lại", "Chép lại câu", "Lặp lại")
 SPAN_ASKS = ("Sản phẩm trong câu", "Món hàng", "Tên hàng", "Tìm sản phẩm")
@@ -138,6 +169,7 @@ LONG_GOODS = 4
 RANDOM_WORD_SHARE = 0.15
 NUMBER_SHARE = 0.04
 SHOPPING_SHARE = 0.8
+STRANGE_SHARE = 0.3
 """Shares of the mixture, found by trying: enough strange words to learn copying as such, enough shopping to know its phrases."""
 
 
@@ -165,18 +197,29 @@ def _first_ask(rng: random.Random, sentence: str, ask: str) -> str:
 
 def _sentence(rng: random.Random) -> tuple[str, str | None, str]:
     if rng.random() < SHOPPING_SHARE:
-        goods = f"{rng.choice(GOODS)} {_words(rng, 1, 5)}" if rng.randrange(3) else _words(rng, 2, 6)
+        goods = _goods(rng)
         frame, topic = rng.choice(SPAN_FRAMES + TOPICS["mua sắm"]), "mua sắm"
     else:
         goods, topic = None, rng.choice(list(TOPICS))
         frame = rng.choice(TOPICS[topic])
     text = frame.format(
-        x=goods, g=goods or rng.choice(GOODS), a=_words(rng, 1, 2), b=_words(rng, 1, 3), w=_words(rng, 1, 2), n=rng.choice(NAMES),
+        x=goods, g=goods or rng.choice(GOODS), a=_around(rng, BEFORE), b=_around(rng, AFTER), w=_words(rng, 1, 2), n=rng.choice(NAMES),
         l=rng.choice(PLACES), t=rng.choice(TIMES), d=rng.randint(1, 20),
     )  # fmt: skip
     if goods is None and rng.randrange(2):
-        text = f"{_words(rng, 1, 2)} {text}"
+        text = f"{_around(rng, BEFORE)} {text}"
     return text, goods, topic
+
+
+def _goods(rng: random.Random) -> str:
+    if rng.random() < STRANGE_SHARE:
+        return _words(rng, 2, 5)
+    name = rng.choice(GOODS)
+    return f"{name} {rng.choice(TRAITS)}" if rng.randrange(4) else name
+
+
+def _around(rng: random.Random, phrases: Sequence[str]) -> str:
+    return _words(rng, 1, 2) if rng.random() < STRANGE_SHARE else rng.choice(phrases)
 
 
 def _words(rng: random.Random, least: int, most: int) -> str:

@@ -1,0 +1,1 @@
+"""The data, scripts and manifests of `examples/`."""
