@@ -12,8 +12,8 @@ from graft_core.api.v1alpha1.finetunejob import (
     FineTuneJobStatus,
     GateStatus,
     ProgressStatus,
-    RecordCounts,
 )
+from graft_core.api.v1alpha1.jobstatus import RecordCounts
 from graft_core.api.v1alpha1.modelrelease import ModelRelease, ModelReleaseSpec, ModelReleaseStatus
 from graft_core.api.v1alpha1.names import FINALIZER
 from graft_core.api.v1alpha1.task import TaskSpec, TaskType

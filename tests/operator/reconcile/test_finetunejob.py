@@ -59,7 +59,7 @@ from tests.operator.reconcile.views import a_condition, a_finished_status, condi
 PASSED = Succeeded(at=NOW, report=a_report())
 TRAINED = Succeeded(at=NOW, report=a_report(role="train", usage=UsageStatus(gpu_seconds=5, train_seconds=60)))
 ALIVE: tuple[ChildState, ...] = (Pending(NOW, "BackOff"), Running(NOW))
-DELETED = {"deletion_timestamp": to_rfc3339(NOW)}
+DELETED: dict[str, Any] = {"deletion_timestamp": to_rfc3339(NOW)}
 
 
 def test_row_1_children_of_a_deleted_job_are_deleted_and_the_finalizer_stays() -> None:

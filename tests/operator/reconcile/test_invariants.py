@@ -143,7 +143,7 @@ DEEDS: dict[str, ReleaseDeed] = {
     "back to blue": lambda w: w.edit(rollbackTo=BLUE),
     "back to green": lambda w: w.edit(rollbackTo=GREEN),
     "wait": lambda w: w.tick(40),
-    "arm vanishes": lambda w: w.arms.pop(GREEN, None) and None,
+    "arm vanishes": lambda w: w.lose_arm(GREEN),
 }
 
 

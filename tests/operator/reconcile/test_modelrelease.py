@@ -50,7 +50,7 @@ ROLLOUT: dict[str, Any] = {
     ],
     "analysis": {"checks": CHECKS},
 }
-DELETED = {"deletion_timestamp": to_rfc3339(NOW)}
+DELETED: dict[str, Any] = {"deletion_timestamp": to_rfc3339(NOW)}
 
 
 def decide(view: ObservedModelRelease, now: datetime = NOW) -> ModelReleaseDecision:
@@ -327,12 +327,13 @@ def test_row_4_a_candidate_without_an_arm_leaves_nothing_to_drain() -> None:
 
 def test_row_5_a_broken_stable_arm_freezes_everything() -> None:
     arms = (an_arm(BLUE, 95, ready=False, message="cuda error"), an_arm(GREEN, 5))
-    for changes in (
+    cases: list[dict[str, Any]] = [
         {},
         {"candidate": candidate(step_since=at(-9999))},
         {"target": a_target(RED)},
         {"spec": {"paused": True}},
-    ):
+    ]
+    for changes in cases:
         decision = decide(trying(arms=arms, **changes))
         assert condition(decision, "Ready") == ("False", "Degraded")
         assert decision.status.phase is ModelReleasePhase.DEGRADED

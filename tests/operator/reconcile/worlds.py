@@ -207,6 +207,10 @@ class ReleaseWorld:
         if revision in self.arms:
             self._change(self.arms[revision], is_ready=False)
 
+    def lose_arm(self, revision: str) -> None:
+        """Make an arm vanish, as when somebody deletes it."""
+        self.arms.pop(revision, None)
+
     # -- inside
 
     def _decide(self, view: ObservedModelRelease) -> ModelReleaseDecision:
