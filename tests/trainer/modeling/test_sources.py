@@ -11,6 +11,8 @@ from graft_core.errors import InvalidInput, Unavailable
 from graft_trainer.modeling.sources import resolve_model
 from tests.core.basemodel.test_folders import COMMIT, a_model
 
+pytestmark = pytest.mark.timeout(20)  # the hub's client loads itself on first use
+
 HUB = ModelSpec(id="owner/name", revision=COMMIT)
 
 
@@ -30,7 +32,7 @@ def test_a_hub_model_is_fetched_by_commit_without_pickles_or_code(
     assert not {"*.bin", "*.py", "*"} & set(asked["allow_patterns"])
 
 
-def response(status: int) -> httpx.Response:
+def response(status: int) -> Any:  # the hub's client brings an HTTP library of its own
     return httpx.Response(status, request=httpx.Request("GET", "http://hub"))
 
 

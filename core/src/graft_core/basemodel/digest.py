@@ -3,7 +3,7 @@
 import hashlib
 import json
 from pathlib import Path
-from typing import Final
+from typing import Final, cast
 
 from graft_core.storage.base import sha256_of_file
 
@@ -49,10 +49,10 @@ def _read_cache(cache_dir: Path | None) -> dict[str, str]:
     if cache_dir is None:
         return {}
     try:
-        held = json.loads((cache_dir / _CACHE).read_bytes())
+        held: object = json.loads((cache_dir / _CACHE).read_bytes())
     except (OSError, ValueError):
         return {}
-    return held if isinstance(held, dict) else {}
+    return cast("dict[str, str]", held) if isinstance(held, dict) else {}
 
 
 def _write_cache(cache_dir: Path, digests: dict[str, str]) -> None:

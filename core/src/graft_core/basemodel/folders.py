@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import unquote, urlsplit
 
+from graft_core.api.shapes import is_object
 from graft_core.api.v1alpha1.finetunejob import ModelSpec
 from graft_core.basemodel.digest import folder_digest, model_files
 from graft_core.errors import InvalidInput, NotSupported
@@ -154,10 +155,10 @@ def _check_config(path: Path, name: str) -> None:
     if path.stat().st_size > _MAX_JSON:
         raise _refused(f"{name} has {path.stat().st_size} bytes, at most {_MAX_JSON} make sense")
     try:
-        held = json.loads(path.read_bytes())
+        held: object = json.loads(path.read_bytes())
     except (ValueError, RecursionError):
         raise _refused(f"{name} is not JSON") from None
-    if isinstance(held, dict) and ("auto_map" in held or held.get("trust_remote_code") is True):
+    if is_object(held) and ("auto_map" in held or held.get("trust_remote_code") is True):
         raise _refused(f"{name} asks for code of its own to be run (auto_map); such models are not supported")
 
 
