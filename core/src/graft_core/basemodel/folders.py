@@ -49,6 +49,9 @@ class ModelFolder:
 def resolve_base(model: ModelSpec, *, cache_dir: Path | None = None, download: Download | None = None) -> ModelFolder:
     """Find the folder of a base model and check it.
 
+    InvalidInput is raised where there is no such model or it may not be used, NotSupported for s3:// and pvc:// and for a hub id
+    without downloader; the downloader's Unavailable comes through.
+
     Args:
         model: spec.model.
         cache_dir: Where digests of large files are remembered; see folder_digest.
@@ -56,11 +59,7 @@ def resolve_base(model: ModelSpec, *, cache_dir: Path | None = None, download: D
 
     Returns:
         Folder and revision.
-
-    Raises:
-        InvalidInput: There is no such model, or it may not be used (NotSupported: s3:// and pvc://, or a hub id without downloader).
-        Unavailable: The hub is out of reach.
-    """  # noqa: DOC502 - Unavailable comes from the downloader
+    """
     scheme, separator, rest = model.id.partition("://")
     if not separator:
         return _resolve_hub(model, download)
@@ -117,12 +116,11 @@ def _package_folder(package: str) -> Path:
 def check_folder(folder: Path, name: str) -> None:
     """Refuse a folder that cannot or may not be loaded.
 
+    InvalidInput tells: no config.json, no safetensors, a link that leads out, or code of its own to be run.
+
     Args:
         folder: Candidate.
         name: Model id, for messages.
-
-    Raises:
-        InvalidInput: No config.json, no safetensors, a link that leads out, or code of its own to be run.
     """
     if not (folder / "config.json").is_file():
         raise _refused(f"{name!r} has no config.json; expected a folder as transformers saves it")

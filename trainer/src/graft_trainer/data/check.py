@@ -87,6 +87,8 @@ class Check:
     def run(self, folder: Path, digest: Future[str], key: Callable[[str], str]) -> DatasetMeta:
         """Check and store everything but the meta data.
 
+        DatasetError is raised where the data must change.
+
         Args:
             folder: Where to store.
             digest: Digest of the files, once it is known.
@@ -94,10 +96,7 @@ class Check:
 
         Returns:
             The meta data, to be written last.
-
-        Raises:
-            DatasetError: The data must change.
-        """  # noqa: DOC502 - raised by the steps
+        """
         spec = self._request.dataset
         layout = self._choose_layout()
         gathered = self._scan(folder, layout)

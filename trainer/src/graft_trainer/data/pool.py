@@ -25,16 +25,15 @@ _AHEAD = 2
 def scan_all(jobs: Sequence[PieceJob], *, threads: int | None) -> Iterator[PieceResult]:
     """Check all pieces.
 
+    The DatasetError of the first piece that cannot be read comes through; a process that was killed, most often for want of memory,
+    is Unavailable.
+
     Args:
         jobs: In the order in which results are wanted.
         threads: Processes at most; None: one a core.
 
     Yields:
         A result for each job, in their order.
-
-    Raises:
-        DatasetError: Of the first piece that cannot be read.
-        Unavailable: A process was killed, most often for want of memory.
     """
     workers = min(threads or os.cpu_count() or 1, len(jobs))
     size = sum(job.size for job in jobs)

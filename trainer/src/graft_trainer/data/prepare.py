@@ -45,6 +45,9 @@ def prepare_dataset(
 ) -> PreparedDataset:
     """Check, split and store the data set of a request, or open what an earlier call stored for the same bytes and spec.
 
+    What may be wrong comes as DatasetError (bad records, an empty split, a leak; reason and path say which and where), as InvalidInput
+    (template or schema), as NotSupported (a URI scheme or option that this version does not build), or as Unavailable (object storage).
+
     Args:
         request: Task, data set, hyper-parameters; where `pinned` is set, other bytes than those are refused.
         work_dir: The run folder; `prepared/` and `inputs/` below it are this function's.
@@ -55,12 +58,7 @@ def prepare_dataset(
 
     Returns:
         The data set.
-
-    Raises:
-        DatasetError: Bad records, an empty split, a leak; reason and path say which and where.
-        InvalidInput: The task's template or schema (NotSupported: a URI scheme or option that this version does not build).
-        Unavailable: Object storage is out of reach.
-    """  # noqa: DOC502 - raised by the steps
+    """
     check_options(request.task, request.dataset)
     check_task_template(request.task)
     if request.task.output_schema is not None:
@@ -95,15 +93,14 @@ def prepare_dataset(
 def load_prepared(work_dir: Path) -> PreparedDataset:
     """Open what `prepare_dataset` stored.
 
+    NotReady is raised where nothing complete is stored.
+
     Args:
         work_dir: The run folder.
 
     Returns:
         The data set, without reading its sources again.
-
-    Raises:
-        NotReady: Nothing complete is stored there.
-    """  # noqa: DOC502 - raised by open_prepared
+    """
     return open_prepared(work_dir / _FOLDER)
 
 

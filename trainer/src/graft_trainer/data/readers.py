@@ -31,6 +31,8 @@ _MANY_COLUMNS: Final = 4096
 def read_rows(file: InputFile, columns: tuple[str, ...] | None, limits: DataLimits) -> Iterator[Row]:
     """Read a file that is not JSON Lines from its beginning; `lines.py` reads those in pieces.
 
+    Iterating raises DatasetError where the file as a whole cannot be read on.
+
     Args:
         file: What to read.
         columns: Columns that matter to a Parquet reader; None: all.
@@ -38,9 +40,6 @@ def read_rows(file: InputFile, columns: tuple[str, ...] | None, limits: DataLimi
 
     Returns:
         Rows in order; lines count from 1 in the whole file.
-
-    Raises:
-        DatasetError: The file as a whole cannot be read.
     """
     match file.kind:
         case FileKind.PARQUET:

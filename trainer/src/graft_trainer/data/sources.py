@@ -76,6 +76,9 @@ class InputFile:
 def open_sources(spec: DatasetSpec, inputs_dir: Path, fetch: Fetch) -> tuple[InputFile, ...]:
     """Find all files of a data set.
 
+    DatasetError tells by its field what is missing, empty, compressed, a folder, a wildcard, or leads out of its folder; hf:// and
+    pvc:// are NotSupported.
+
     Args:
         spec: Lists of URIs by split.
         inputs_dir: Where objects of a store are copied to.
@@ -83,10 +86,6 @@ def open_sources(spec: DatasetSpec, inputs_dir: Path, fetch: Fetch) -> tuple[Inp
 
     Returns:
         The files in the spec's order, train first.
-
-    Raises:
-        DatasetError: A file is missing, empty, compressed, a folder, a wildcard, or leads out of its folder.
-        NotSupported: hf:// or pvc://.
     """
     lists: tuple[tuple[SplitName, tuple[str, ...] | None], ...] = (
         ("train", spec.train),

@@ -28,6 +28,10 @@ _DEFAULT_MAX_INVALID = Decimal("0.01")
 def check_options(task: TaskSpec, spec: DatasetSpec) -> None:
     """Refuse what this version does not build, and a stratum that the task cannot have.
 
+    Args:
+        task: What the records are for.
+        spec: The data set.
+
     Raises:
         NotSupported: dedupe.near.
         DatasetError: split.stratifyBy does not fit the task.

@@ -15,17 +15,15 @@ _FIELD = "spec.model.id"
 def resolve_model(model: ModelSpec, work_dir: Path | None = None) -> ModelFolder:
     """Find the base model's folder, fetching it from the hub where that is where it is.
 
+    InvalidInput is raised where there is no such model or it may not be used, Unavailable where the hub is out of reach.
+
     Args:
         model: spec.model. A hub token is read from HF_TOKEN.
         work_dir: Run folder; digests of large files are remembered there.
 
     Returns:
         Folder and revision.
-
-    Raises:
-        InvalidInput: There is no such model, or it may not be used.
-        Unavailable: The hub is out of reach.
-    """  # noqa: DOC502 - raised by resolve_base and the downloader
+    """
     return resolve_base(model, cache_dir=work_dir, download=_download)
 
 
