@@ -22,16 +22,26 @@ from graft_core.api.v1alpha1.finetunejob import ModelSpec
 from graft_core.basemodel.digest import folder_digest, model_files
 from graft_core.errors import InvalidInput, NotSupported
 
-__all__ = ["HUB_PATTERNS", "Download", "ModelFolder", "check_folder", "resolve_base"]
+__all__ = ["HUB_PATTERNS", "Download", "ModelFolder", "ModelRefused", "check_folder", "resolve_base"]
+
+_FIELD: Final = "spec.model.id"
 
 HUB_PATTERNS: Final = ("*.safetensors", "*.json", "*.txt", "tokenizer.model", "*.jinja")
 """What may be fetched from a hub: no pickles, no code."""
 
+
+class ModelRefused(InvalidInput):
+    """There is no such base model, or it may not be used."""
+
+    reason = "ModelRefused"
+
+    def __init__(self, message: str) -> None:
+        super().__init__(f"{_FIELD}: {message}", path=_FIELD)
+
+
 Download = Callable[[str, str], Path]
 """(owner/name, 40-hex commit) → folder; raises Unavailable or InvalidInput."""
 
-_FIELD: Final = "spec.model.id"
-_REASON: Final = "ModelRefused"
 _PICKLES: Final = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".h5", ".msgpack")
 _MAX_JSON: Final = 64 << 20
 
@@ -49,8 +59,7 @@ class ModelFolder:
 def resolve_base(model: ModelSpec, *, cache_dir: Path | None = None, download: Download | None = None) -> ModelFolder:
     """Find the folder of a base model and check it.
 
-    InvalidInput is raised where there is no such model or it may not be used, NotSupported for s3:// and pvc:// and for a hub id
-    without downloader; the downloader's Unavailable comes through.
+    ModelRefused is raised where there is no such model or it may not be used; the downloader's Unavailable comes through.
 
     Args:
         model: spec.model.
@@ -59,6 +68,9 @@ def resolve_base(model: ModelSpec, *, cache_dir: Path | None = None, download: D
 
     Returns:
         Folder and revision.
+
+    Raises:
+        NotSupported: s3:// and pvc://, and a hub id without downloader.
     """
     scheme, separator, rest = model.id.partition("://")
     if not separator:
@@ -80,6 +92,7 @@ def _resolve_hub(model: ModelSpec, download: Download | None) -> ModelFolder:
         raise InvalidInput(
             f"spec.model.revision is required for {model.id!r}: the 40-hex commit, not a branch or tag",
             path="spec.model.revision",
+            reason="ModelRefused",
         )
     if download is None:
         raise NotSupported(f"{_FIELD}: hub models are not supported here: {model.id!r}", path=_FIELD)
@@ -91,9 +104,9 @@ def _resolve_hub(model: ModelSpec, download: Download | None) -> ModelFolder:
 def _file_folder(uri: str) -> Path:
     path = Path(unquote(urlsplit(uri).path))
     if ".." in path.parts or "\x00" in str(path):
-        raise _refused(f"{uri!r} must not contain '..' or NUL")
+        raise ModelRefused(f"{uri!r} must not contain '..' or NUL")
     if not path.is_dir():
-        raise _refused(f"{uri!r} is no folder on this machine")
+        raise ModelRefused(f"{uri!r} is no folder on this machine")
     return path
 
 
@@ -101,7 +114,7 @@ def _package_folder(package: str) -> Path:
     try:
         files = metadata.distribution(package).files or ()
     except metadata.PackageNotFoundError:
-        raise _refused(f"the package {package!r} is not installed; run: pip install {package}") from None
+        raise ModelRefused(f"the package {package!r} is not installed; run: pip install {package}") from None
     # The shallowest config.json is the model's; deeper ones belong to its parts (pooling layers and the like).
     configs = sorted(
         (file for file in files if file.name == "config.json"), key=lambda file: (len(file.parts), str(file))
@@ -110,20 +123,21 @@ def _package_folder(package: str) -> Path:
         folder = Path(str(config.locate())).parent
         if any(folder.glob("*.safetensors")):
             return folder
-    raise _refused(f"the package {package!r} is installed, but holds no folder with config.json and *.safetensors")
+    raise ModelRefused(f"the package {package!r} is installed, but holds no folder with config.json and *.safetensors")
 
 
 def check_folder(folder: Path, name: str) -> None:
     """Refuse a folder that cannot or may not be loaded.
 
-    InvalidInput tells: no config.json, no safetensors, a link that leads out, or code of its own to be run.
-
     Args:
         folder: Candidate.
         name: Model id, for messages.
+
+    Raises:
+        ModelRefused: No config.json, no safetensors, a link that leads out, or code of its own to be run.
     """
     if not (folder / "config.json").is_file():
-        raise _refused(f"{name!r} has no config.json; expected a folder as transformers saves it")
+        raise ModelRefused(f"{name!r} has no config.json; expected a folder as transformers saves it")
     if not any(folder.glob("*.safetensors")):
         pickles = sorted(path.name for path in folder.iterdir() if path.suffix in _PICKLES)
         has = (
@@ -131,7 +145,7 @@ def check_folder(folder: Path, name: str) -> None:
             if pickles
             else "no weights; expected"
         )
-        raise _refused(f"{name!r} has {has} *.safetensors")
+        raise ModelRefused(f"{name!r} has {has} *.safetensors")
     _check_links(folder, name)
     for path in model_files(folder):
         if path.suffix == ".json" and path.name.endswith("config.json"):
@@ -146,19 +160,15 @@ def _check_links(folder: Path, name: str) -> None:
         if path.is_symlink():
             target = path.resolve()
             if not target.is_relative_to(root) and not (root.parent.name == "snapshots" and target.parent == blobs):
-                raise _refused(f"{name!r}: {path.relative_to(folder)} is a symbolic link that leaves the folder")
+                raise ModelRefused(f"{name!r}: {path.relative_to(folder)} is a symbolic link that leaves the folder")
 
 
 def _check_config(path: Path, name: str) -> None:
     if path.stat().st_size > _MAX_JSON:
-        raise _refused(f"{name} has {path.stat().st_size} bytes, at most {_MAX_JSON} make sense")
+        raise ModelRefused(f"{name} has {path.stat().st_size} bytes, at most {_MAX_JSON} make sense")
     try:
         held: object = json.loads(path.read_bytes())
     except (ValueError, RecursionError):
-        raise _refused(f"{name} is not JSON") from None
+        raise ModelRefused(f"{name} is not JSON") from None
     if is_object(held) and ("auto_map" in held or held.get("trust_remote_code") is True):
-        raise _refused(f"{name} asks for code of its own to be run (auto_map); such models are not supported")
-
-
-def _refused(message: str) -> InvalidInput:
-    return InvalidInput(f"{_FIELD}: {message}", path=_FIELD, reason=_REASON)
+        raise ModelRefused(f"{name} asks for code of its own to be run (auto_map); such models are not supported")

@@ -25,8 +25,7 @@ _AHEAD = 2
 def scan_all(jobs: Sequence[PieceJob], *, threads: int | None) -> Iterator[PieceResult]:
     """Check all pieces.
 
-    The DatasetError of the first piece that cannot be read comes through; a process that was killed, most often for want of memory,
-    is Unavailable.
+    The DatasetError of the first piece that cannot be read comes through.
 
     Args:
         jobs: In the order in which results are wanted.
@@ -34,6 +33,9 @@ def scan_all(jobs: Sequence[PieceJob], *, threads: int | None) -> Iterator[Piece
 
     Yields:
         A result for each job, in their order.
+
+    Raises:
+        Unavailable: A process was killed, most often for want of memory.
     """
     workers = min(threads or os.cpu_count() or 1, len(jobs))
     size = sum(job.size for job in jobs)

@@ -86,6 +86,9 @@ def open_sources(spec: DatasetSpec, inputs_dir: Path, fetch: Fetch) -> tuple[Inp
 
     Returns:
         The files in the spec's order, train first.
+
+    Raises:
+        DatasetError: See above.
     """
     lists: tuple[tuple[SplitName, tuple[str, ...] | None], ...] = (
         ("train", spec.train),

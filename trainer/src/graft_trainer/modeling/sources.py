@@ -4,8 +4,8 @@ import os
 from pathlib import Path
 
 from graft_core.api.v1alpha1.finetunejob import ModelSpec
-from graft_core.basemodel.folders import HUB_PATTERNS, ModelFolder, resolve_base
-from graft_core.errors import InvalidInput, Unavailable
+from graft_core.basemodel.folders import HUB_PATTERNS, ModelFolder, ModelRefused, resolve_base
+from graft_core.errors import Unavailable
 
 __all__ = ["ModelFolder", "resolve_model"]
 
@@ -15,7 +15,7 @@ _FIELD = "spec.model.id"
 def resolve_model(model: ModelSpec, work_dir: Path | None = None) -> ModelFolder:
     """Find the base model's folder, fetching it from the hub where that is where it is.
 
-    InvalidInput is raised where there is no such model or it may not be used, Unavailable where the hub is out of reach.
+    ModelRefused is raised where there is no such model or it may not be used, Unavailable where the hub is out of reach.
 
     Args:
         model: spec.model. A hub token is read from HF_TOKEN.
@@ -39,11 +39,9 @@ def _download(model_id: str, revision: str) -> Path:
             token=os.environ.get("HF_TOKEN") or False,
         )
     except (errors.GatedRepoError, errors.RepositoryNotFoundError, errors.RevisionNotFoundError) as err:
-        raise InvalidInput(
-            f"{_FIELD}: the hub has no {model_id!r} at {revision} for this token ({type(err).__name__}); check the name, the"
-            " commit, and spec.model.tokenSecretRef",
-            path=_FIELD,
-            reason="ModelRefused",
+        raise ModelRefused(
+            f"the hub has no {model_id!r} at {revision} for this token ({type(err).__name__}); check the name, the"
+            " commit, and spec.model.tokenSecretRef"
         ) from err
     except (errors.LocalEntryNotFoundError, errors.HfHubHTTPError, errors.OfflineModeIsEnabled, OSError) as err:
         raise Unavailable(
