@@ -153,6 +153,17 @@ async def test_two_releases_answer_under_their_names_only(world: World) -> None:
     assert await world.ask("/ns/other/v1/x") == (200, A)
 
 
+async def test_the_last_release_goes_and_another_comes(world: World) -> None:
+    await world.gateway.set_weights("uid-1", {A: 100}, "")
+    await world.gateway.forget("uid-1")
+    assert await world.ask() == (404, "release_not_found")
+    world.gateway.declare("uid-1", Split(namespace="ns", name="shop", stable=A))
+    await world.gateway.sync()
+    await world.healthy(A)
+    await world.gateway.set_weights("uid-1", {A: 100}, "")
+    assert await world.ask() == (200, A)
+
+
 async def test_a_release_without_weights_says_that_it_is_not_ready(world: World) -> None:
     assert await world.ask() == (503, "not_ready")
 
