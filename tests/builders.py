@@ -32,7 +32,9 @@ from graft_core.contracts.train_report import TrainReport
 __all__ = [
     "BASE_REVISION",
     "DATASET_DIGEST",
+    "JOB_UID",
     "NOW",
+    "RELEASE_UID",
     "a_dataset_status",
     "a_finetunejob",
     "a_manifest",

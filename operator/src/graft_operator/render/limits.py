@@ -45,7 +45,7 @@ def arm_limits(release: ModelRelease) -> Limits:
 
 def quantity(text: str) -> Decimal:
     """Turn a quantity such as "500m" or "64Gi" into a number; the API's pattern has seen to its form."""
-    digits = text.rstrip("mkMGTi")
+    digits = text.rstrip("mkKMGTi")
     return Decimal(digits) * _SUFFIXES.get(text[len(digits) :], Decimal(1))
 
 
