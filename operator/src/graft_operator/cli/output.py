@@ -1,6 +1,7 @@
 """`-o json|yaml|name|jsonpath=…`: what is printed where a table is not wanted."""
 
 import json
+import re
 from collections.abc import Sequence
 
 import click
@@ -12,6 +13,9 @@ from graft_operator.cli.fields import Json, as_objects, name_of, text
 from graft_operator.cli.jsonpath import look_up, parse_path, to_words
 
 __all__ = ["FORMATS", "OutputFormat", "to_list", "to_text", "to_yaml"]
+
+_NUMBER_LIKE = re.compile(r"[-+.]?[0-9]")
+"""A text such as 2e-4 is quoted: YAML 1.2, and so kubectl, would take it for a number."""
 
 FORMATS = ("json", "yaml", "wide", "name", "jsonpath=")
 """What -o takes; the last one is followed by a path."""
@@ -75,7 +79,8 @@ def to_yaml(body: Json) -> str:
 
     def represent_text(dumper: yaml.SafeDumper, value: str) -> yaml.ScalarNode:
         del dumper
-        return yaml.ScalarNode("tag:yaml.org,2002:str", value, style="|" if "\n" in value else None)
+        style = "|" if "\n" in value else "'" if _NUMBER_LIKE.match(value) else None
+        return yaml.ScalarNode("tag:yaml.org,2002:str", value, style=style)
 
     Dumper.add_representer(str, represent_text)
     return yaml.dump(body, Dumper=Dumper, sort_keys=False, allow_unicode=True, width=4096)
