@@ -93,14 +93,10 @@ class Killed(BaseException):
 class DyingStore:
     """A double over the real folder store that dies at the n-th write, before or after doing it."""
 
-    def __init__(self, dies_at: int, *, after: bool) -> None:
-        self._real, self.prefix = None, ""
+    def __init__(self, uri: str, dies_at: int, *, after: bool) -> None:
+        self._real, self.prefix = open_store(uri)
         self._left = dies_at
         self._after = after
-
-    def over(self, uri: str) -> "DyingStore":
-        self._real, self.prefix = open_store(uri)
-        return self
 
     def _write(self, act: Callable[[], Any]) -> Any:
         self._left -= 1
@@ -165,7 +161,7 @@ def test_a_publish_killed_at_any_write_and_run_again_ends_in_the_same_place(
 ) -> None:
     staged, uri = an_adapter(tmp_path / "staged"), f"file://{tmp_path}/store/ml/job/"
     manifest = a_manifest(staged)
-    dying = DyingStore(dies_at, after=after).over(uri)
+    dying = DyingStore(uri, dies_at, after=after)
     with pytest.raises(Killed):
         upload(dying, dying.prefix, staged, manifest)
     store, prefix = open_store(uri)

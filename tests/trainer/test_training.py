@@ -129,8 +129,9 @@ def test_micro_batches_make_the_same_steps_as_one_batch(
 
 def _without_dropout(monkeypatch: pytest.MonkeyPatch) -> None:
     from graft_trainer.methods import classification as module
+    from graft_trainer.modeling.load import load_classifier
 
-    real: Callable[..., Any] = module.load_classifier
+    real: Callable[..., Any] = load_classifier
 
     def load(*args: Any, **options: Any) -> Any:
         import torch

@@ -25,9 +25,8 @@ from graft_trainer.methods.plan import Watch
 from graft_trainer.modeling.faults import Diverged
 
 if TYPE_CHECKING:
-    from transformers import Trainer, TrainerControl, TrainerState, TrainingArguments
-
-    _Base = Trainer
+    from transformers import Trainer as _Base
+    from transformers import TrainerControl, TrainerState, TrainingArguments
 else:
     _Base = object
 
@@ -71,6 +70,7 @@ class LoopMixin(_Base):
     """Complete checkpoints kept beside the best one."""
     tokens_seen: torch.Tensor | int = 0
     """Tokens without padding that were trained on in this process; on the device, since reading it waits for the GPU."""
+    control: Any  # Trainer's
     loss_is_scaled_for_ga = True  # compute_loss divides by the whole step's weight already
 
     def weighted_loss(self, model: torch.nn.Module, inputs: dict[str, torch.Tensor]) -> torch.Tensor:

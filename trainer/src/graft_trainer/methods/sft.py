@@ -71,9 +71,13 @@ class Sft(Method):
 
     def build(self, plan: TrainPlan, micro_batch: int) -> SftLoop:
         """Load the base and make the trainer."""
+        return self.trainer_for(load_causal(plan.base, on_gpu=plan.on_gpu), plan, micro_batch)
+
+    def trainer_for(self, base: Any, plan: TrainPlan, micro_batch: int) -> SftLoop:  # noqa: ANN401  # untyped library
+        """Hang the adapter on a loaded base and make the trainer."""
         common = training_arguments(plan, micro_batch, len(self._train), has_validation=self.has_validation)
         config = SFTConfig(**common, max_length=None, packing=False, dataset_kwargs={"skip_prepare_dataset": True})
-        model = get_peft_model(load_causal(plan.base, on_gpu=plan.on_gpu), lora_config(plan, TaskType.CAUSAL_LM))
+        model = get_peft_model(base, lora_config(plan, TaskType.CAUSAL_LM))
         return SftLoop(
             model=model,
             args=config,

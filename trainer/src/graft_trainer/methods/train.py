@@ -8,7 +8,8 @@ import json
 import logging
 import math
 import shutil
-from collections.abc import Sequence
+import weakref
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Final
@@ -119,6 +120,7 @@ def train_adapter(plan: TrainPlan, method: Method, watch: Watch, clock: Clock, o
 def _try_size(plan: TrainPlan, method: Method, size: int, watch: Watch, clock: Clock) -> LoopMixin | None:
     """Train with one micro-batch; None where it did not fit."""
     resume = checkpoints.newest_complete(plan.checkpoints)
+    trainer: LoopMixin | None = None
     try:
         set_seed(plan.training.seed)
         trainer = method.build(plan, size)
@@ -126,7 +128,7 @@ def _try_size(plan: TrainPlan, method: Method, size: int, watch: Watch, clock: C
         trainer.checkpoint_folder = plan.checkpoints
         trainer.keep = plan.training.checkpoint.keep
         trainer.remove_callback(PrinterCallback)
-        trainer.add_callback(WatchCallback(watch, clock, lambda: int(trainer.tokens_seen)))
+        trainer.add_callback(WatchCallback(watch, clock, _token_counter(trainer)))
         stopping = plan.training.early_stopping
         if stopping is not None and method.has_validation:
             trainer.add_callback(EarlyStoppingCallback(early_stopping_patience=stopping.patience))
@@ -141,12 +143,23 @@ def _try_size(plan: TrainPlan, method: Method, size: int, watch: Watch, clock: C
             raise
     else:
         return trainer
-    # Out of the except block: the traceback would keep the tensors alive.
+    # Out of the except block, and without a name for it: a traceback or a name would keep the tensors alive.
     trainer = None
     gc.collect()
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
     return None
+
+
+def _token_counter(trainer: LoopMixin) -> Callable[[], int]:
+    # Weak: a callback must not keep a trainer alive that did not fit.
+    seen = weakref.ref(trainer)
+
+    def count() -> int:
+        found = seen()
+        return 0 if found is None else int(found.tokens_seen)
+
+    return count
 
 
 def training_arguments(plan: TrainPlan, micro_batch: int, records: int, *, has_validation: bool) -> dict[str, Any]:
