@@ -24,6 +24,8 @@ class ScriptedEngine:
         self.answer = answer
         self.scores = scores
         self.requests: list[GenerateRequest] = []
+        self.is_asked = asyncio.Event()
+        """Set by the first request."""
         self.hold: asyncio.Event | None = None
         """Set it to an Event to stop every answer after its first chunk until it is set."""
         self.fail_times = 0
@@ -53,6 +55,7 @@ class ScriptedEngine:
 
     async def generate(self, request: GenerateRequest) -> AsyncGenerator[Chunk]:
         self.requests.append(request)
+        self.is_asked.set()
         words = self.answer(request.messages[-1].content).split(" ")
         limit = request.sampling.max_tokens or len(words)
         usage = Usage(self.count_tokens(request.messages), min(limit, len(words)))

@@ -1,0 +1,187 @@
+"""The real process on a real port: tiny real models, the stock openai client, signals and slow clients."""
+
+import contextlib
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import openai
+import pytest
+
+from tests.predictor.models import Artifact, make_causal, make_encoder
+
+pytestmark = [pytest.mark.slow, pytest.mark.e2e]
+
+READY_S = 180.0
+"""Seconds until a process must be ready, on a machine that does other things too."""
+
+
+class Process:
+    """`graft-predictor` as a child."""
+
+    def __init__(self, artifact: Artifact, root: Path, **config: Any) -> None:
+        self.port = free_port()
+        self.root = root
+        self.url = f"http://127.0.0.1:{self.port}"
+        raw = {
+            "release": {"namespace": "ml", "name": "shop", "uid": "u-1"},
+            "revision": "0123456789",
+            "adapter": {"uri": artifact.uri, "digest": artifact.manifest.digest},
+            "engine": {"threads": 1},
+            **config,
+        }
+        (root / "config.json").write_text(json.dumps(raw))
+        self.log = (root / "log.txt").open("wb")
+        command = [sys.executable, "-m", "graft_predictor", "--config", str(root / "config.json")]
+        command += ["--port", str(self.port), "--cache-dir", str(root / "cache"), "--drain-seconds", "0.2"]
+        self.child = subprocess.Popen(command, stderr=self.log, stdout=self.log)
+
+    def wait_ready(self) -> None:
+        deadline = time.monotonic() + READY_S
+        while time.monotonic() < deadline:
+            assert self.child.poll() is None, (self.root / "log.txt").read_text()[-2000:]
+            with contextlib.suppress(httpx.TransportError):
+                response = httpx.get(f"{self.url}/v2/health/ready", timeout=10)
+                if response.status_code == 200:
+                    return
+                assert response.json()["phase"] != "Failed", response.text
+            time.sleep(0.2)  # noqa: TID251  # polls another process
+        pytest.fail("not ready: " + (self.root / "log.txt").read_text()[-2000:])
+
+    def stop(self) -> int:
+        if self.child.poll() is None:
+            self.child.send_signal(signal.SIGTERM)
+        try:
+            return self.child.wait(30)
+        except subprocess.TimeoutExpired:
+            self.child.kill()
+            return self.child.wait(10)
+        finally:
+            self.log.close()
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+@pytest.fixture(scope="module")
+def causal(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Process]:
+    root = tmp_path_factory.mktemp("causal")
+    process = Process(make_causal(root), root, cache={"memory": {"maxEntries": 10}, "exact": {}})
+    process.wait_ready()
+    yield process
+    process.stop()
+
+
+@pytest.fixture(scope="module")
+def client(causal: Process) -> Iterator[openai.OpenAI]:
+    with openai.OpenAI(base_url=f"{causal.url}/v1", api_key="none", max_retries=0) as made:
+        yield made
+
+
+def test_the_stock_client_chats(client: openai.OpenAI) -> None:
+    answer = client.chat.completions.create(
+        model="shop", messages=[{"role": "user", "content": "xin chào"}], max_tokens=5
+    )
+
+    assert answer.id.startswith("gr-0123456789-")
+    assert answer.choices[0].finish_reason in {"stop", "length"}
+    assert answer.usage is not None
+    assert answer.usage.completion_tokens <= 5
+
+
+def test_the_stock_client_streams(client: openai.OpenAI) -> None:
+    chunks = list(
+        client.chat.completions.create(
+            model="shop",
+            messages=[{"role": "user", "content": "tìm áo"}],
+            max_tokens=8,
+            stream=True,
+            stream_options={"include_usage": True},
+        )
+    )
+
+    assert chunks[0].choices[0].delta.role == "assistant"
+    assert chunks[-2].choices[0].finish_reason in {"stop", "length"}
+    assert chunks[-1].choices == []
+    assert chunks[-1].usage is not None
+
+
+def test_the_stock_client_lists_and_is_told_of_errors(client: openai.OpenAI) -> None:
+    assert [model.id for model in client.models.list()] == ["shop"]
+    assert client.completions.create(model="shop", prompt="áo", max_tokens=2).object == "text_completion"
+    with pytest.raises(openai.NotFoundError, match="is not served here"):
+        client.chat.completions.create(model="gpt-4o", messages=[{"role": "user", "content": "x"}])
+    with pytest.raises(openai.BadRequestError) as caught:
+        client.chat.completions.create(model="shop", messages=[{"role": "user", "content": "x"}], n=2)
+    assert caught.value.param == "n"
+
+
+def test_kserves_own_routes_are_there(causal: Process) -> None:
+    v1 = httpx.post(f"{causal.url}/v1/models/shop:predict", json={"instances": ["áo"]}, timeout=30)
+
+    assert v1.status_code == 200
+    assert len(v1.json()["predictions"]) == 1
+    assert httpx.get(f"{causal.url}/v2/models/shop", timeout=10).json()["name"] == "shop"
+    assert "graft_predictor_requests_total" in httpx.get(f"{causal.url}/metrics", timeout=10).text
+
+
+@pytest.mark.parametrize("sent", [b"", b"POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nX-Drip: "])
+def test_row_56_headers_that_never_end_are_given_up(causal: Process, sent: bytes) -> None:
+    with socket.create_connection(("127.0.0.1", causal.port), timeout=40) as connection:
+        connection.sendall(sent)
+
+        assert connection.recv(1) == b""
+
+
+def test_an_encoder_classifies_and_sigterm_ends_it_in_order(tmp_path: Path) -> None:
+    artifact = make_encoder(tmp_path)
+    process = Process(artifact, tmp_path, requestLog={"uri": f"file://{tmp_path}/log/"})
+    process.wait_ready()
+    answer = httpx.post(f"{process.url}/v1/classify", json={"input": "where is my order"}, timeout=30).json()
+    code = process.stop()
+
+    assert set(answer["scores"]) == {"billing", "delivery", "other"}
+    assert code == 0
+    assert len(list((tmp_path / "log").rglob("*.jsonl"))) == 1
+
+
+def test_sigterm_lets_an_open_stream_end(tmp_path: Path) -> None:
+    process = Process(make_causal(tmp_path), tmp_path)
+    process.wait_ready()
+    body = {"messages": [{"role": "user", "content": "áo"}], "stream": True, "max_tokens": 200, "stop": ["never"]}
+    with httpx.stream("POST", f"{process.url}/v1/chat/completions", json=body, timeout=60) as response:
+        lines = response.iter_lines()
+        next(lines)
+        os.kill(process.child.pid, signal.SIGTERM)
+        rest = [line for line in lines if line]
+
+    assert rest[-1] == "data: [DONE]"
+    assert process.stop() == 0
+
+
+def test_a_broken_adapter_is_told_at_the_readiness_address(tmp_path: Path) -> None:
+    artifact = make_causal(tmp_path)
+    (artifact.folder / "tokenizer_config.json").write_text("{}")
+    process = Process(artifact, tmp_path)
+    deadline = time.monotonic() + READY_S
+    body: dict[str, Any] = {}
+    while body.get("phase") != "Failed" and time.monotonic() < deadline:
+        with contextlib.suppress(httpx.TransportError):
+            body = httpx.get(f"{process.url}/readyz", timeout=10).json()
+        time.sleep(0.2)  # noqa: TID251  # polls another process
+    process.stop()
+
+    assert body["reason"] == "Corrupt"
+    assert "tokenizer_config.json" in body["message"]
