@@ -94,6 +94,8 @@ def _count_keys(value: Any, depth: int) -> int:  # noqa: ANN401 - narrowed by ex
         raise BadRecord("nested too deeply")
     for item in items:
         kind = type(item)
+        if kind is str or kind is bool:
+            continue
         if kind is dict or kind is list:
             keys += _count_keys(item, depth - 1)
         elif kind is float or kind is int:
