@@ -1,6 +1,6 @@
 """Train the small base model of this example on the spot: about 2 million parameters, a minute or two on two cores, cached.
 
-A Llama of hidden size 192 and 4 layers with its own byte-level BPE, taught general instructions only (`base_corpus.py`). It stands in
+A Llama of hidden size 192 and 4 layers with its own byte-level BPE, taught other instructions than the task's (`base_corpus.py`). It stands in
 for a real base model where none can be fetched: small enough for a laptop, real enough that LoRA has something to build on.
 
 The folder given by `--out` is an ordinary Hugging Face folder. It carries the key of what made it (the scripts, the seed, the steps,
