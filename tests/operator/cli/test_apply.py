@@ -181,3 +181,33 @@ def test_validate_lists_the_faults_of_form_and_of_fields(graft: Graft, tmp_path:
     assert ran.err.startswith("error: not valid; 2 faults:\n")
     assert "document 1: FineTuneJob/texts: spec.training.epochs: " in ran.err
     assert "document 2: apiVersion 'graft.dev/v2' is not known or not usable; expected 'graft.dev/v1alpha1'" in ran.err
+
+
+ODD_VALUES = {
+    "a number that is none": ("training: {epochs: .nan}", "spec.training.epochs"),
+    "an endless number": ("training: {epochs: .inf}", "spec.training.epochs"),
+    "half a character": ('task: {type: classification, labels: ["\\ud800", b]}', ""),
+    "a text for a number": ('method: {objective: classification, adapter: {r: "16"}}', "spec.method.adapter.r"),
+    "an unknown field": ("trainig: {epochs: 3}", "spec.trainig"),
+    "a null": ("model: null", "spec.model"),
+}
+
+
+@pytest.mark.parametrize(("line", "field"), ODD_VALUES.values(), ids=ODD_VALUES.keys())
+def test_odd_values_are_refused_with_file_and_field(
+    ask: Graft, served: Served, tmp_path: Path, line: str, field: str
+) -> None:
+    file = tmp_path / "job.yaml"
+    name = line.partition(":")[0]
+    body = a_job()
+    body["spec"].pop(name, None)
+    file.write_text(
+        yaml.safe_dump({**body, "spec": "SPEC"}).replace("SPEC", f"{{{json.dumps(body['spec'])[1:-1]}, {line}}}")
+    )
+
+    ran = ask("apply", "-f", file)
+
+    assert ran.code == 1
+    assert str(file) in ran.err
+    assert field in ran.err
+    assert served.names("ftj") == []

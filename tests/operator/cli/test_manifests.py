@@ -72,7 +72,7 @@ def test_a_file_that_is_no_manifest_is_refused_by_name(tmp_path: Path, text: str
 
 BAD_BYTES = {
     "an image": (b"\x89PNG\r\n\x1a\n\x00", "is not UTF-8 text: byte 0 is 0x89"),
-    "Latin-1": (b"name: caf\xe9\n", "is not UTF-8 text: byte 9 is 0xe9"),
+    "Latin-1": (b"name: \xe9t\xe9\n", "is not UTF-8 text: byte 6 is 0xe9"),
     "UTF-16": ("kind: x".encode("utf-16"), "is not UTF-8 text: byte 0 is 0xff"),
     "too large": (b"#" * (MAX_FILE_BYTES + 1), f"is too large for a manifest; expected at most {MAX_FILE_BYTES} bytes"),
 }

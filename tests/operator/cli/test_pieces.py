@@ -62,8 +62,8 @@ LABELLED: dict[str, Any] = {"metadata": {"labels": {"team": "search", "env": "pr
         ("team=search,env=dev", False),
         ("team in (shop, search)", True),
         ("team in (shop,search),env", True),
-        ("team notin (search)", False),
-        ("other notin (search)", True),
+        ("team notin (search)", False),  # codespell:ignore notin
+        ("other notin (search)", True),  # codespell:ignore notin
         ("env", True),
         ("!env", False),
         ("!other", True),

@@ -1,4 +1,4 @@
-"""Label selectors as kubectl takes them with -l: `a=b`, `a==b`, `a!=b`, `a`, `!a`, `a in (b, c)`, `a notin (b)`, joined by commas."""
+"""Label selectors as kubectl takes them with -l: `a=b`, `a==b`, `a!=b`, `a`, `!a`, `a in (b, c)` and its opposite, joined by commas."""
 
 import re
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ __all__ = ["Requirement", "matches", "parse_selector"]
 
 _KEY = r"(?:[a-z0-9.-]+/)?[A-Za-z0-9](?:[-_.A-Za-z0-9]*[A-Za-z0-9])?"
 _EQUALS = re.compile(rf"({_KEY})\s*(==|=|!=)\s*([-_.A-Za-z0-9]*)")
-_SET = re.compile(rf"({_KEY})\s+(in|notin)\s*\(([-_.A-Za-z0-9,\s]*)\)")
+_SET = re.compile(rf"({_KEY})\s+(in|notin)\s*\(([-_.A-Za-z0-9,\s]*)\)")  # codespell:ignore notin
 _EXISTS = re.compile(rf"(!?)\s*({_KEY})")
 _COMMA = re.compile(r",(?![^(]*\))")
 
@@ -24,7 +24,7 @@ class Requirement:
     is_wanted: bool
 
     def holds(self, labels: Json) -> bool:
-        """Say whether labels meet it; a label that is missing meets every `!=` and `notin`."""
+        """Say whether labels meet it; a label that is missing meets every rule that excludes values."""
         is_there = self.key in labels if self.values is None else labels.get(self.key) in self.values
         return is_there == self.is_wanted
 
