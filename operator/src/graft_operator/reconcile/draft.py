@@ -4,6 +4,7 @@ A condition that changes its status or reason is told as an event too, so that e
 """
 
 from datetime import datetime
+from functools import cached_property
 from typing import Generic
 
 from graft_core.api.conditions import Condition, ConditionStatus
@@ -24,8 +25,7 @@ class Draft(Generic[StatusT]):
         self.old: StatusT = status
         self._conditions = {condition.type: condition for condition in status.conditions}
         self._is_changed = False
-        self.stamp = to_rfc3339(now)
-        """The time of the pass, as statuses hold it."""
+        self._now = now
         self.events: list[Event] = []
         self._generation = generation
         self._changes: dict[str, object] = {}
@@ -43,17 +43,13 @@ class Draft(Generic[StatusT]):
         self, kind: str, status: ConditionStatus, reason: str, message: str, *, is_warning: bool = False
     ) -> None:
         """Set a condition; a change of its status or reason becomes an event."""
-        text, reason = clip(message, MESSAGE_BYTES), _camel(reason)
         old = self._conditions.get(kind)
-        is_moved = old is None or old.status != status
-        if (
-            old is not None
-            and not is_moved
-            and old.reason == reason
-            and old.message == text
-            and old.observed_generation == self._generation
-        ):
+        if self._says(old, status, reason, message):
             return
+        text, reason = clip(message, MESSAGE_BYTES), _camel(reason)
+        if self._says(old, status, reason, text):
+            return
+        is_moved = old is None or old.status != status
         self._conditions[kind] = Condition(
             type=kind,
             status=status,
@@ -66,6 +62,11 @@ class Draft(Generic[StatusT]):
         if old is None or is_moved or old.reason != reason:
             self.tell(reason, text, is_warning=is_warning)
 
+    @cached_property
+    def stamp(self) -> str:
+        """The time of the pass, as statuses hold it."""
+        return to_rfc3339(self._now)
+
     @property
     def conditions(self) -> tuple[Condition, ...]:
         """The conditions as they stand, in the order of their first appearance."""
@@ -74,6 +75,15 @@ class Draft(Generic[StatusT]):
     def find(self, kind: str) -> Condition | None:
         """Return the condition of this type as it stands."""
         return self._conditions.get(kind)
+
+    def _says(self, old: Condition | None, status: ConditionStatus, reason: str, message: str) -> bool:
+        return (
+            old is not None
+            and old.status == status
+            and old.reason == reason
+            and old.message == message
+            and old.observed_generation == self._generation
+        )
 
     def tell(self, reason: str, message: str, *, is_warning: bool = False) -> None:
         """Add an event."""

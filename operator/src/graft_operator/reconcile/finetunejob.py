@@ -61,10 +61,7 @@ def decide_finetunejob(observed: ObservedFineTuneJob, now: datetime) -> FineTune
 
     Returns:
         Status, actions, events and when to look again. After the actions are applied and the status is written, the same view decides
-        nothing more.
-
-    Raises:
-        Corrupt: A time stamp in the status is no time stamp.
+        nothing more. `Corrupt` is raised where a time stamp in the status is none, and never anything else.
     """
     this = JobPass(observed, now)
     return next(decision for row in ROWS if (decision := row(this)) is not None)
@@ -114,7 +111,7 @@ def _refused(this: JobPass) -> FineTuneJobDecision | None:
     """Row 3."""
     refusals = (
         *find_refusals(this.spec, this.seen.capabilities.finetunejob),
-        *find_job_faults(this.job),
+        *(() if _is_accepted(this) else find_job_faults(this.job)),
         *find_policy_faults(this.job, this.seen.policy),
     )
     if not refusals:
@@ -124,6 +121,12 @@ def _refused(this: JobPass) -> FineTuneJobDecision | None:
     message = "; ".join(refusal.message for refusal in refusals)
     this.draft.condition("Accepted", "False", refusals[0].reason, message, is_warning=True)
     return this.decide(*this.stops(StopReason.SUSPEND))
+
+
+def _is_accepted(this: JobPass) -> bool:
+    """Say whether this very spec was found valid before: checking templates and schemas takes longer than all the rest of a pass."""
+    accepted = this.draft.find("Accepted")
+    return accepted is not None and accepted.status == "True" and accepted.observed_generation == this.meta.generation
 
 
 def _suspended(this: JobPass) -> FineTuneJobDecision | None:

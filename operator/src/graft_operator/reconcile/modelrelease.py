@@ -67,10 +67,7 @@ def decide_modelrelease(
 
     Returns:
         Status, actions, events and when to look again. After the actions are applied and the status is written, the same view decides
-        nothing more.
-
-    Raises:
-        Corrupt: A time stamp in the status is no time stamp.
+        nothing more. `Corrupt` is raised where a time stamp in the status is none, and never anything else.
     """
     this = ReleasePass(observed, now, judge)
     if observed.release.metadata.deletion_timestamp is not None:

@@ -76,11 +76,14 @@ def find_refusals(spec: FineTuneJobSpec | ModelReleaseSpec, support: KindSupport
         One entry a field; empty where the whole spec can be carried out.
     """
     plan = support.plan
-    found = [
-        Refusal(pattern, f"{pattern} is not supported in this version")
-        for pattern, unset, value in zip(plan.refused, plan.unset, plan.read_refused(spec), strict=True)
-        if value is not None and value != unset
-    ]
+    found: list[Refusal] = []
+    values = plan.read_refused(spec)
+    if values != plan.unset:  # one comparison of tuples: what nearly every pass ends with
+        found += [
+            Refusal(pattern, f"{pattern} is not supported in this version")
+            for pattern, unset, value in zip(plan.refused, plan.unset, values, strict=True)
+            if value is not None and value != unset
+        ]
     for pattern, head in zip(plan.nested_refused, plan.read_refused_heads(spec), strict=True):
         if head:
             unset = support.refused[pattern]
