@@ -1,8 +1,9 @@
 """What a pass of the pure core costs: `python -m tests.bench.bench_decide` writes tests/bench/out/decide.json.
 
 Whole stories are told in the worlds of the property tests, and every view of them is decided again and again: a job from its
-apply to its TTL, a release through a promotion, a rollback and an idle hour. Each call is timed by itself by the processor's time of
-this thread, since other processes of the machine are no part of a pass; the wall clock stands beside it.
+apply to its end, a release through a promotion, a rollback and an idle stretch. A pass's cost is the median of its runs by this
+thread's processor time, so that what else the machine does is no part of it; the figure is the 99th percentile over all passes of
+the story. The 99th percentile over every single run stands beside it, by processor time and by the wall clock.
 """
 
 import gc
@@ -64,8 +65,8 @@ def main() -> int:
     OUT.write_text(json.dumps({"bed": _bed(), "figures": figures}, indent=2) + "\n")
     for figure in figures:
         print(
-            f"{figure['name']:50} {figure['value']:>7} us   p50 {figure['p50']:>7}   dearest moment {figure['dearest']:>7}   "
-            f"wall p99 {figure['wall_p99']:>9}   goal {figure['goal']}  {figure['holds']}"
+            f"{figure['name']:50} {figure['value']:>7} us   p50 {figure['p50']:>7}   dearest pass {figure['dearest_pass']:>7}   "
+            f"any run p99 {figure['run_p99']:>7}, wall {figure['wall_p99']:>9}   goal {figure['goal']}  {figure['holds']}"
         )
     return 0
 
@@ -138,8 +139,9 @@ def _once(call: Callable[[], object]) -> Timed:
 
 def _figure(name: str, times: list[list[Timed]], goal: float) -> dict[str, object]:
     every = sorted(timed.cpu_us for view in times for timed in view)
+    passes = sorted(statistics.median(timed.cpu_us for timed in view) for view in times)
     wall = sorted(timed.wall_us for view in times for timed in view)
-    value = every[int(len(every) * 0.99)]
+    value = passes[int(len(passes) * 0.99)] if len(passes) > 1 else every[int(len(every) * 0.99)]
     return {
         "name": name,
         "value": round(value, 1),
@@ -149,7 +151,8 @@ def _figure(name: str, times: list[list[Timed]], goal: float) -> dict[str, objec
         "goal": f"≤ {goal:.0f}",
         "holds": value <= goal,
         "p50": round(statistics.median(every), 1),
-        "dearest": round(max(statistics.median(timed.cpu_us for timed in view) for view in times), 1),
+        "dearest_pass": round(passes[-1], 1),
+        "run_p99": round(every[int(len(every) * 0.99)], 1),
         "wall_p99": round(wall[int(len(wall) * 0.99)], 1),
         "calls": len(every),
     }
