@@ -453,3 +453,70 @@ def test_a_template_that_a_record_does_not_fit_is_told_with_the_line(tmp_path: P
     write(tmp_path, "a.jsonl", lines([*good, {"question": "q", "context": 5, "answer": "a"}]))
     with pytest.raises(InvalidInput, match=r"a.jsonl:31: task.template"):
         prepare(tmp_path, task, train=["a.jsonl"])
+
+
+def test_a_csv_cell_that_is_not_utf8_spoils_its_own_row(tmp_path: Path) -> None:
+    cells = b"".join(b"c%d,d\n" % i for i in range(120))
+    write(tmp_path, "a.csv", b"input,output\n" + cells + b'"x\n\xff",d\n' + b"last,d\n")
+    data = prepare(tmp_path, train=["a.csv"], onInvalidRecord="skip")
+    assert data.dropped.invalid == 1
+    assert str(data.problems[0]).endswith("a.csv:122: a cell is not valid UTF-8")
+    assert len(everything(data)) == 121
+
+
+def test_a_bad_element_of_an_array_spoils_only_itself(tmp_path: Path) -> None:
+    elements = [json.dumps(record) for record in rows(120)]
+    write(tmp_path, "a.json", "[" + ",\n".join([*elements, '{"input": "a", "input": "b", "output": "c"}']) + "]")
+    data = prepare(tmp_path, train=["a.json"], onInvalidRecord="skip")
+    assert [str(problem).rpartition("a.json:")[2] for problem in data.problems] == [
+        "121: not JSON: an object has the same key twice"
+    ]
+
+
+def test_an_array_that_is_not_utf8_is_refused(tmp_path: Path) -> None:
+    assert "not valid UTF-8 at byte 4" in str(refusal(tmp_path, "a.json", b'[ "\xff"]'))
+
+
+def test_a_header_that_cannot_be_read_is_refused(tmp_path: Path) -> None:
+    assert "a.csv:1: the header cannot be read" in str(refusal(tmp_path, "a.csv", b'"input"x,output\na,b\n'))
+
+
+def test_parquet_of_several_files_is_read_whatever_its_texts_are_stored_as(tmp_path: Path) -> None:
+    texts = pa.array([f"câu {i}" for i in range(30)])
+    table = {
+        "input": texts.dictionary_encode(),
+        "output": pa.array(["đáp"] * 30, pa.large_string()),
+        "tags": [["x"]] * 30,
+    }
+    a_parquet(tmp_path, "a.parquet", table)
+    assert everything(prepare(tmp_path, train=["a.parquet"]))[29].fields == {"input": "câu 29"}
+
+
+def test_a_parquet_column_that_is_there_twice_is_refused(tmp_path: Path) -> None:
+    texts = pa.array(["a", "b"])
+    twice = pa.Table.from_arrays([texts, texts, texts], names=["input", "input", "output"])
+    pq.write_table(twice, tmp_path / "b.parquet")
+    assert "column 'input' is there twice" in str(refusal(tmp_path, "b.parquet", (tmp_path / "b.parquet").read_bytes()))
+
+
+def test_a_chat_that_the_task_cannot_serve_is_refused(tmp_path: Path) -> None:
+    two = [U, A, {"role": "user", "content": "again"}, {**A, "content": '{"keyword": "k", "is_in_scope": true}'}]
+    task = {**TEXT_TO_JSON, "template": ""}
+    write(tmp_path, "a.jsonl", lines([{"messages": two}]))
+    with pytest.raises(DatasetError, match="a text-to-json task answers one user message"):
+        prepare(tmp_path, task, train=["a.jsonl"])
+
+
+def test_nested_answers_are_put_in_the_schemas_order(tmp_path: Path) -> None:
+    inner = {"type": "object", "properties": {"a": {"type": "string"}, "b": {"type": ["string", "null"]}}}
+    schema = {"type": "object", "properties": {"x": inner, "y": {"type": "integer"}}}
+    task = {"type": "text-to-json", "outputSchema": schema}
+    write(
+        tmp_path,
+        "a.jsonl",
+        lines({"input": f"q{i}", "output": {"z": 1, "y": i, "x": {"b": None, "a": "t"}}} for i in range(30)),
+    )
+    data = prepare(tmp_path, task, train=["a.jsonl"], split={"stratifyBy": "x.a"})
+    assert everything(data)[7].answer == '{"x": {"a": "t", "b": null}, "y": 7, "z": 1}'
+    free = prepare(tmp_path, {"type": "text-to-json"}, train=["a.jsonl"])
+    assert everything(free)[7].answer == '{"z": 1, "y": 7, "x": {"b": null, "a": "t"}}'

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from graft_core.errors import InvalidInput, Unavailable
 from graft_trainer.config import DataLimits
-from graft_trainer.data import pool
+from graft_trainer.data import pool, prepare
 from graft_trainer.data.faults import DatasetError
 from graft_trainer.data.lines import LineReader, cut
 from graft_trainer.data.scan import PieceJob, PieceResult
@@ -17,6 +17,7 @@ from graft_trainer.data.sources import open_sources
 from tests.trainer.data.builders import a_request, lines, rows, write
 
 
+@pytest.mark.timeout(20)
 @given(st.lists(st.integers(0, 40), max_size=30), st.integers(1, 64), st.booleans())
 def test_pieces_of_any_size_hold_each_line_once(sizes: list[int], piece_bytes: int, ends: bool) -> None:
     import tempfile
@@ -91,3 +92,9 @@ def _jobs(folder: Path) -> list[PieceJob]:
 def test_a_process_without_a_parent_of_ours_follows_nobody() -> None:
     assert multiprocessing.parent_process() is None
     pool._follow_parent()
+
+
+def test_a_store_is_read_through_the_storage_room(tmp_path: Path) -> None:
+    write(tmp_path, "a.jsonl", lines(rows(3)))
+    prepare._fetch(f"file://{tmp_path}/a.jsonl", tmp_path / "copy")
+    assert (tmp_path / "copy").read_text() == lines(rows(3))

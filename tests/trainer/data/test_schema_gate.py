@@ -40,6 +40,7 @@ VALUES = st.recursive(
 )
 
 
+@pytest.mark.timeout(20)
 @given(schema=st.sampled_from(SCHEMAS), value=st.one_of(VALUES, st.dictionaries(NAMES, SCALARS, max_size=5)))
 def test_a_quick_yes_is_never_wrong(schema: dict[str, Any], value: Any) -> None:
     is_valid = Draft202012Validator(schema).is_valid(value)

@@ -57,7 +57,7 @@ def read_header(file: InputFile, limits: DataLimits) -> tuple[str, ...] | None:
             with _open_parquet(file) as parquet:
                 return tuple(parquet.schema_arrow.names)
         case FileKind.CSV | FileKind.TSV:
-            return tuple(_csv_header(file, _csv_reader(file, limits)))
+            return tuple(_csv_header(file, _csv_reader(file, limits, [])))
         case FileKind.JSON | FileKind.JSONL:
             return None
 
@@ -66,7 +66,8 @@ def read_header(file: InputFile, limits: DataLimits) -> tuple[str, ...] | None:
 
 
 def _read_csv(file: InputFile, limits: DataLimits) -> Iterator[Row]:
-    reader = _csv_reader(file, limits)
+    broken: list[int] = []
+    reader = _csv_reader(file, limits, broken)
     header = _csv_header(file, reader)
     width = len(header)
     while True:
@@ -80,9 +81,12 @@ def _read_csv(file: InputFile, limits: DataLimits) -> Iterator[Row]:
             continue
         except BadRecord as err:
             raise DatasetError.of_file(file.uri, str(err), line=line) from None
-        if not cells:
+        if broken:
+            broken.clear()
+            yield line, None, "a cell is not valid UTF-8"
+        elif not cells:
             continue
-        if len(cells) != width:
+        elif len(cells) != width:
             yield line, None, f"{len(cells)} cells, but the header has {width} columns"
         else:
             yield line, dict(zip(header, cells, strict=True)), None
@@ -95,10 +99,10 @@ def _csv_fault(err: csv.Error, limits: DataLimits) -> str:
     return f"not CSV: {text}"
 
 
-def _csv_reader(file: InputFile, limits: DataLimits) -> Any:  # noqa: ANN401 - csv.reader has no public type
+def _csv_reader(file: InputFile, limits: DataLimits, broken: list[int]) -> Any:  # noqa: ANN401 - csv.reader has no public type
     # Process-wide, but there is one right value: what a record may weigh.
     csv.field_size_limit(limits.record_bytes)
-    return csv.reader(_text_lines(file.path, limits), delimiter=_delimiter(file), strict=True)
+    return csv.reader(_text_lines(file.path, limits, broken), delimiter=_delimiter(file), strict=True)
 
 
 def _delimiter(file: InputFile) -> str:
@@ -123,19 +127,22 @@ def _csv_header(file: InputFile, reader: Iterator[list[str]]) -> list[str]:
     return header
 
 
-def _text_lines(path: Path, limits: DataLimits) -> Iterator[str]:
-    """Yield decoded lines with their line ends; raises BadRecord for what ends the reading."""
+def _text_lines(path: Path, limits: DataLimits, broken: list[int]) -> Iterator[str]:
+    """Yield decoded lines with their line ends; notes in `broken` those that are not UTF-8, raises BadRecord for an endless one."""
     with path.open("rb") as raw:
-        first = True
+        number = 0
         while line := raw.readline(limits.record_bytes + 1):
+            number += 1
             if len(line) > limits.record_bytes:
                 raise BadRecord(f"a line over {limits.record_bytes} bytes")
-            if first:
-                line, first = line.removeprefix(_BOM), False
+            if number == 1:
+                line = line.removeprefix(_BOM)
             try:
-                yield line.decode()
-            except UnicodeDecodeError as err:
-                raise BadRecord(f"not valid UTF-8 at byte {err.start + 1} of the line") from None
+                text = line.decode()
+            except UnicodeDecodeError:
+                broken.append(number)
+                text = line.decode(errors="replace")
+            yield text
 
 
 # ---------------------------------------------------------------- JSON array
@@ -242,7 +249,9 @@ def _read_parquet(file: InputFile, columns: tuple[str, ...] | None, limits: Data
         names = parquet.schema_arrow.names
         wanted = [name for name in names if columns is None or name in columns]
         for name in wanted:
-            _check_type(file, name, names, parquet.schema_arrow.field(name).type)
+            if names.count(name) > 1:
+                raise DatasetError.of_file(file.uri, f"column {name[:64]!r} is there twice")
+            _check_type(file, name, parquet.schema_arrow.field(name).type)
         row = 0
         try:
             for batch in parquet.iter_batches(batch_size=_PARQUET_ROWS, columns=wanted):
@@ -255,9 +264,7 @@ def _read_parquet(file: InputFile, columns: tuple[str, ...] | None, limits: Data
             ) from None
 
 
-def _check_type(file: InputFile, name: str, names: list[str], kind: Any) -> None:  # noqa: ANN401 - pyarrow has no types
-    if names.count(name) > 1:
-        raise DatasetError.of_file(file.uri, f"column {name[:64]!r} is there twice")
+def _check_type(file: InputFile, name: str, kind: Any) -> None:  # noqa: ANN401 - pyarrow has no types
     if not _is_json_type(kind):
         raise DatasetError.of_file(
             file.uri,
