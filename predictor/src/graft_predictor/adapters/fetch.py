@@ -30,6 +30,8 @@ class FetchedAdapter:
 def fetch_adapter(store: ObjectStore, prefix: str, ref: AdapterRef, cache_dir: Path) -> FetchedAdapter:
     """Copy and verify; an earlier copy is verified again and used, or replaced if it no longer holds.
 
+    Raises InvalidInput where there is no such artifact or access is denied, Unavailable where the store does not answer.
+
     Args:
         store: Where the artifact lies.
         prefix: Its folder in the store.
@@ -40,9 +42,7 @@ def fetch_adapter(store: ObjectStore, prefix: str, ref: AdapterRef, cache_dir: P
         The copy and its manifest.
 
     Raises:
-        InvalidInput: There is no such artifact, or access is denied.
         Corrupt: It is not what the manifest or the release says.
-        Unavailable: The store does not answer.
     """
     key = f"{prefix}/manifest.json"
     info = store.stat(key)

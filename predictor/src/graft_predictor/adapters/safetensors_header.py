@@ -36,16 +36,13 @@ class TensorInfo:
 
 
 def read_header(path: Path) -> dict[str, TensorInfo]:
-    """Read and check a header.
+    """Read and check a header; raises Corrupt where the file is no safetensors, or contradicts itself, and says where.
 
     Args:
         path: The file, complete.
 
     Returns:
         The tensors by name.
-
-    Raises:
-        Corrupt: The file is no safetensors, or one that contradicts itself; the message says where.
     """
     size = path.stat().st_size
     with path.open("rb") as file:

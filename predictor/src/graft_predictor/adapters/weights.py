@@ -19,14 +19,11 @@ _HEAD: Final = re.compile(r"(.+\.)?(classifier|pre_classifier|score|pooler)(\.[a
 
 
 def check_weights(path: Path, manifest: AdapterManifest) -> None:
-    """Check header, shapes and values.
+    """Check header, shapes and values; raises Corrupt with the tensor's name.
 
     Args:
         path: adapter_model.safetensors, with verified bytes.
-        manifest: Declares rank, layers and labels.
-
-    Raises:
-        Corrupt: With the tensor's name.
+        manifest: Declares rank and layers.
     """
     header = read_header(path)
     _check_shapes(header, manifest)

@@ -86,11 +86,14 @@ class SingleFlight(Generic[T]):
         self._flights: dict[Hashable, Flight[T]] = {}
 
     def join(self, key: Hashable | None, make: Callable[[], AsyncGenerator[T]]) -> tuple[Flight[T], bool]:
-        """Return the flight of a key, and whether this call started it.
+        """Join the flight of a key, or start it.
 
         Args:
             key: None: a flight that nobody else may join.
             make: Makes the producer; called only for a new flight.
+
+        Returns:
+            The flight, and whether this call started it.
         """
         if key is not None and key in self._flights:
             return self._flights[key], False

@@ -147,8 +147,7 @@ class Engine(Protocol):
     def load(self) -> None:
         """Load the model; call once, from any thread.
 
-        Raises:
-            InvalidInput: An argument, or a base and an adapter that do not fit.
+        Raises InvalidInput where an argument does not fit this machine, Corrupt where base and adapter do not fit each other.
         """
         ...
 
@@ -159,9 +158,7 @@ class Engine(Protocol):
     def generate(self, request: GenerateRequest) -> AsyncGenerator[Chunk]:
         """Answer; closing the generator stops the work.
 
-        Raises:
-            ContextLengthExceeded: Prompt and max_tokens do not fit.
-            EngineFailed: The engine broke.
+        Raises ContextLengthExceeded where prompt and max_tokens do not fit, EngineFailed where the engine broke.
         """
         ...
 

@@ -39,7 +39,8 @@ def load_model(plan: LoadPlan, args: EngineArgs) -> LoadedModel:
     """Load the base, put the adapter on it and fold it in.
 
     Folding (W + s·BA) makes an adapter as fast as a full model. It is exact up to rounding in float32; in bfloat16 the rounding would
-    eat small updates, so there the adapter stays beside the base.
+    eat small updates, so there the adapter stays beside the base. Raises InvalidInput where GPUs are asked for and there is none, Corrupt
+    where the adapter's tensors are not exactly those that its configuration asks for.
 
     Args:
         plan: Verified folders.
@@ -47,10 +48,6 @@ def load_model(plan: LoadPlan, args: EngineArgs) -> LoadedModel:
 
     Returns:
         The model in evaluation mode.
-
-    Raises:
-        InvalidInput: GPUs are asked for and there is none.
-        Corrupt: The adapter's tensors are not exactly those that its configuration asks for.
     """
     import torch
     from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification

@@ -68,11 +68,7 @@ class BatchWorker:
         self._thread.start()
 
     def put(self, job: Job) -> None:
-        """Queue a job.
-
-        Raises:
-            EngineFailed: The thread has ended, or was told to.
-        """
+        """Queue a job; raises EngineFailed where the thread has ended, or was told to."""
         if self._is_stopped or not self._thread.is_alive():
             raise EngineFailed("the engine has stopped")
         self._queue.put(job)

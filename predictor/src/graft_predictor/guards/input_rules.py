@@ -33,16 +33,13 @@ class InputGuards:
                 )
 
     def check(self, count_tokens: Callable[[], int]) -> Sequence[GuardVerdict]:
-        """Run the rules in order.
+        """Run the rules in order; raises GuardrailBlocked where one refuses the prompt, or fails while it is onError closed.
 
         Args:
             count_tokens: Tokens of the prompt; called only where a rule needs them.
 
         Returns:
             A verdict for each rule.
-
-        Raises:
-            GuardrailBlocked: A rule refused the prompt, or failed while it is onError closed.
         """
         return [self._check_rule(rule, count_tokens) for rule in self._spec.input]
 

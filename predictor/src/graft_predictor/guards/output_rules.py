@@ -54,15 +54,14 @@ class OutputGuards:
     async def check(self, answer: str, repair: Repair) -> tuple[str, list[GuardVerdict]]:
         """Run the rules in order.
 
+        Raises GuardrailBlocked where the answer breaks a rule and could not be repaired, or a rule failed while it is onError closed.
+
         Args:
             answer: Nobody has seen it yet.
             repair: As the type says.
 
         Returns:
             The answer, repaired where it had to be, and a verdict for each rule.
-
-        Raises:
-            GuardrailBlocked: The answer breaks a rule and could not be repaired, or a rule failed while it is onError closed.
         """
         verdicts: list[GuardVerdict] = []
         for rule in self._spec.output:

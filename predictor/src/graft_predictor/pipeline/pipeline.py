@@ -68,7 +68,7 @@ class Pipeline:
     """One release's way from messages to an answer."""
 
     def __init__(self, config: PredictorConfig, task: TaskSpec, engine: Engine, caches: Caches, clock: Clock) -> None:
-        """Wire the stages.
+        """Wire the stages; raises InvalidInput for a guardrail that does not fit the task, or that this version does not have.
 
         Args:
             config: Limits, cache policy, guardrails.
@@ -76,9 +76,6 @@ class Pipeline:
             engine: Loaded.
             caches: Tiers and fingerprint.
             clock: For deadlines and latencies.
-
-        Raises:
-            InvalidInput: A guardrail that does not fit the task, or that this version does not have.
         """
         self._config = config
         self._task = task
@@ -104,6 +101,9 @@ class Pipeline:
     async def run(self, call: Call, exchange: Exchange) -> AsyncGenerator[Chunk]:
         """Answer a request.
 
+        Raises InvalidInput where the request does not fit task or context, GuardrailBlocked where a rule refuses prompt or answer,
+        EngineFailed where the engine broke, and DeadlineExceeded where it took too long.
+
         Args:
             call: What is asked.
             exchange: Filled in on the way. Cache, verdicts and the rest are known when the first chunk is there.
@@ -112,11 +112,7 @@ class Pipeline:
             The answer; the last chunk carries finish_reason and usage. Closing the generator gives the request up.
 
         Raises:
-            InvalidInput: The request does not fit task or context.
             Overloaded: Too many requests at a time.
-            GuardrailBlocked: A guardrail refused prompt or answer.
-            EngineFailed: The engine broke.
-            DeadlineExceeded: It took too long.
         """
         if self._in_flight >= self._config.max_concurrency:
             raise Overloaded(

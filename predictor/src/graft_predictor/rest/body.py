@@ -27,6 +27,8 @@ class Limits:
 async def read_object(request: Request, limits: Limits) -> dict[str, Any]:
     """Read the body as a JSON object.
 
+    Raises BodyTooLarge where too much is declared or sent, and ClientGone where the connection closes.
+
     Args:
         request: Nothing of its body has been read.
         limits: Reading stops at the limit, whatever the client declared.
@@ -35,9 +37,7 @@ async def read_object(request: Request, limits: Limits) -> dict[str, Any]:
         The object. NaN and Infinity are let through as numbers, so that the fault can name the parameter.
 
     Raises:
-        BodyTooLarge: Declared or sent too much.
         InvalidInput: Empty, too slow, of another type, or not a JSON object in UTF-8.
-        ClientGone: The connection closed.
     """
     content_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if content_type not in {"application/json", ""}:
@@ -91,7 +91,14 @@ def _parse(data: bytes) -> object:
 
 
 def tenant_of(request: Request, header: str | None) -> str | None:
-    """Return the tenant, or None where the service knows none or the request names none.
+    """Read the header that names the tenant.
+
+    Args:
+        request: Its headers count.
+        header: Name of the header; None: the service knows no tenants.
+
+    Returns:
+        The tenant, or None where the request names none.
 
     Raises:
         InvalidInput: The header is there twice, or is not plain ASCII of at most 256 characters.

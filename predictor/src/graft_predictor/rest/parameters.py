@@ -64,7 +64,7 @@ class Feedback:
 
 
 def parse_chat(body: Mapping[str, Any], *, model: str, context: int, may_cache: bool) -> GenerateCall:
-    """Read a chat request.
+    """Read a chat request; raises InvalidInput (NotSupported, ModelNotFound) with the parameter in `path`.
 
     Args:
         body: The JSON object.
@@ -74,11 +74,6 @@ def parse_chat(body: Mapping[str, Any], *, model: str, context: int, may_cache: 
 
     Returns:
         What is asked.
-
-    Raises:
-        InvalidInput: With the parameter in `path`.
-        NotSupported: A parameter that is not built.
-        ModelNotFound: Another model is named.
     """
     _check_names(body, _SHARED | {"messages", "max_completion_tokens", "response_format"})
     _check_model(body, model)
