@@ -16,7 +16,7 @@ from tests.trainer.requests import a_request, write_request
 
 pytestmark = pytest.mark.slow
 
-TRAINING = {"epochs": 40, "checkpoint": {"everySteps": 5}}
+TRAINING = {"epochs": 16, "checkpoint": {"everySteps": 3}}
 
 
 def start(root: Path, run_dir: Path) -> "subprocess.Popen[bytes]":
@@ -59,14 +59,14 @@ def test_a_run_killed_and_preempted_while_training_ends_as_an_undisturbed_one(tm
     run_dir = tmp_path / "run"
 
     child = start(tmp_path, run_dir)
-    wait_for(lambda: last_step(run_dir) >= 12, child)
+    wait_for(lambda: last_step(run_dir) >= 8, child)
     child.kill()
     child.wait(30)
     assert not (run_dir / "report.json").exists()
     seen = last_step(run_dir)
 
     child = start(tmp_path, run_dir)
-    wait_for(lambda: last_step(run_dir) >= seen + 12, child)
+    wait_for(lambda: last_step(run_dir) >= seen + 8, child)
     began = time.monotonic()
     child.send_signal(signal.SIGTERM)
     assert child.wait(30) == 143
@@ -74,7 +74,7 @@ def test_a_run_killed_and_preempted_while_training_ends_as_an_undisturbed_one(tm
     preempted = finished(run_dir)
     assert preempted.exit_class.value == "Preempted"
     assert preempted.attempt is not None
-    assert preempted.attempt.resumed_from_step >= seen - 5
+    assert preempted.attempt.resumed_from_step >= seen - 3
 
     assert start(tmp_path, run_dir).wait(300) == 0
     assert adapter_of(finished(run_dir)) == adapter_of(finished(tmp_path / "whole"))

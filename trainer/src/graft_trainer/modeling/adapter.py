@@ -1,6 +1,7 @@
 """What of a base model an adapter may hang on: names of layers, read from the weights' headers without loading a weight."""
 
 import json
+import re
 import struct
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -14,6 +15,7 @@ ALL_LINEAR: Final = "all-linear"
 MAX_HEADER_BYTES: Final = 100_000_000
 """The safetensors format's own limit; a longer one is a corrupt or hostile file."""
 _SHOWN: Final = 12
+_OUTSIDE: Final = re.compile(r"embed|lm_head|wte\.|wpe\.")
 
 
 def layer_shapes(folder: Path) -> dict[str, tuple[int, ...]]:
@@ -69,7 +71,9 @@ def check_target_modules(targets: Sequence[str], shapes: Mapping[str, Sequence[i
                 path="spec.method.adapter.targetModules",
             )
         return
-    modules = [name.removesuffix(".weight") for name, shape in shapes.items() if len(shape) == 2]  # a matrix
+    # Embeddings are tables to look up in, and the fused loss reads the LM head's own weight: an adapter on either would not be used.
+    matrices = (name for name, shape in shapes.items() if len(shape) == 2 and not _OUTSIDE.search(name))
+    modules = [name.removesuffix(".weight") for name in matrices]
     for i, target in enumerate(targets):
         # PEFT's own rule: the whole name, or its end after a dot.
         if not any(module == target or module.endswith(f".{target}") for module in modules):
