@@ -712,7 +712,8 @@ def test_row_18_what_can_not_be_decided_pauses_where_the_spec_says_so(changes: d
 
 
 def test_row_19_a_pass_goes_to_the_next_step() -> None:
-    decision = decide(trying())
+    decision = decide(trying(spec={"rollout": {**ROLLOUT, "onDrift": "Pause"}}))
+    assert "Drifted" not in [event.reason for event in decision.events]
     assert weights(decision) == {BLUE: 50, GREEN: 50}
     assert decision.status.candidate is not None
     assert (decision.status.candidate.step, decision.status.candidate.weight_since) == (1, None)
@@ -725,7 +726,7 @@ def test_row_19_without_checks_a_step_passes_on_time_and_requests_alone_and_says
 
 
 def test_row_20_the_last_pass_promotes_and_the_old_arm_drains() -> None:
-    asked = decide(trying(1))
+    asked = decide(trying(1, spec={"rollout": {**ROLLOUT, "onDrift": "Pause"}}))
     assert weights(asked) == {BLUE: 0, GREEN: 100}
     assert asked.status.phase is ModelReleasePhase.PROMOTING
     served = decide(trying(1, status=asked.status, arms=(an_arm(BLUE, 0), an_arm(GREEN, 100))), after(1))

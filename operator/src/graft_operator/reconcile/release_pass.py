@@ -199,13 +199,18 @@ class ReleasePass:
         said = find_condition(self.status.conditions, "TrafficSplit")
         if said is not None and said.reason == "DriftPaused" and self.spec.rollout.on_drift is OnDrift.PAUSE:
             return True
-        was = self.status.candidate
-        if was is not None:
-            in_force = was.weight_since is not None and self.candidate is not None
-            return in_force and self.requested.get(was.revision) not in self._own_weights(was)
-        old = self.status.stable
-        in_force = old is not None and old.weight == 100 and said is not None and said.status == "True"
-        return in_force and old is not None and wanted == {old.revision: 100}
+        was, old = self.status.candidate, self.status.stable
+        if old is None:
+            return False
+        if was is None:
+            in_force = old.weight == 100 and said is not None and said.status == "True"
+            return in_force and wanted == {old.revision: 100}
+        if was.weight_since is None or self.candidate is None:
+            return False
+        weight = self.spec.rollout.steps[min(was.step, len(self.spec.rollout.steps) - 1)].weight
+        if self.requested == {old.revision: 100 - weight, was.revision: weight}:
+            return False
+        return self.requested.get(was.revision) not in self._own_weights(was)
 
     def _own_weights(self, candidate: CandidateStatus) -> tuple[int, ...]:
         steps = self.spec.rollout.steps[candidate.step + 1 : candidate.step + 2]
