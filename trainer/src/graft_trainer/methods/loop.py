@@ -177,11 +177,7 @@ class WatchCallback(TrainerCallback):
         logs: dict[str, float] | None = None,
         **_: object,
     ) -> None:
-        """Look at the loss.
-
-        Raises:
-            Diverged: It is NaN, infinite, or has been exploding for a while.
-        """
+        """Look at the loss; raise Diverged where it is NaN, infinite, or has been exploding for a while."""
         loss = (logs or {}).get("loss")
         if loss is None:
             return
@@ -197,11 +193,7 @@ class WatchCallback(TrainerCallback):
         metrics: dict[str, float] | None = None,
         **_: object,
     ) -> None:
-        """Pass the validation loss on.
-
-        Raises:
-            Diverged: It is NaN or infinite.
-        """
+        """Pass the validation loss on; raise Diverged where it is NaN or infinite."""
         loss = (metrics or {}).get("eval_loss")
         if loss is not None:
             _refuse_no_number("eval_loss", loss, state.global_step)

@@ -93,7 +93,7 @@ def train_adapter(plan: TrainPlan, method: Method, watch: Watch, clock: Clock, o
     Raises:
         Diverged: The loss was lost, or a weight is NaN or infinite.
         OutOfMemory: One record at a time did not fit.
-    """
+    """  # noqa: DOC503 - Diverged comes from the loop and from writing
     transformers_logging.set_verbosity_error()
     transformers_logging.disable_progress_bar()
     checkpoints.sweep(plan.checkpoints)

@@ -85,7 +85,7 @@ class ChatEncoder:
 
         Raises:
             InvalidInput: The template renders the prompt differently once it is answered, or the answer has no tokens.
-        """
+        """  # noqa: DOC502 - raised by the steps
         prompt = prompt_of(self._task, example)
         ids, mask = self._conversation(prompt, example.answer)
         if not self._completion_only:
