@@ -44,7 +44,7 @@ class World:
 
 async def until(condition: Callable[[], bool], step: Callable[[], object] | None = None) -> None:
     async with asyncio.timeout(15):
-        while not condition():
+        while not condition():  # what is waited for has no event of its own
             if step is not None:
                 await step()  # type: ignore[misc]  # a coroutine function
             await asyncio.sleep(0.05)

@@ -1,5 +1,6 @@
 """Doubles of what the local shell stands on: a clock that is moved by hand, and processes that only pretend."""
 
+import asyncio
 import signal
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -9,7 +10,7 @@ from typing import Any
 
 from graft_operator.local.processes import ProcessId
 
-__all__ = ["Attempt", "ManualClock", "PretendedProcesses", "a_job", "a_release"]
+__all__ = ["Attempt", "ManualClock", "PretendedProcesses", "a_job", "a_release", "until"]
 
 
 class ManualClock:
@@ -117,3 +118,10 @@ def a_release(name: str = "shop", **spec: Any) -> dict[str, Any]:
     """A ModelRelease as a user writes it."""
     base = {"model": {"fineTuneJobRef": {"name": "texts"}}}
     return {"apiVersion": "graft.dev/v1alpha1", "kind": "ModelRelease", "metadata": {"name": name}, "spec": base | spec}
+
+
+async def until(condition: Callable[[], bool], timeout_s: float = 15) -> None:
+    """Let the loop run until something is so."""
+    async with asyncio.timeout(timeout_s):
+        while not condition():  # noqa: ASYNC110  # what is waited for has no event of its own
+            await asyncio.sleep(0.002)

@@ -107,7 +107,9 @@ async def test_an_object_is_created_read_changed_and_deleted(served: Served) -> 
         ("GET", f"{JOBS}?watch=true&resourceVersion=x", None, InvalidInput, "resourceVersion 'x' is not a number"),
     ],
 )
-async def test_a_refusal_is_the_error_it_names(served: Served, method: str, path: str, body: object, error: type[GraftError], message: str) -> None:
+async def test_a_refusal_is_the_error_it_names(
+    served: Served, method: str, path: str, body: object, error: type[GraftError], message: str
+) -> None:
     with pytest.raises(error) as refused:
         await served.call(method, path, body=body)
     assert message in str(refused.value)
@@ -157,7 +159,9 @@ async def test_a_watch_streams_changes_and_ends_with_its_reader(served: Served) 
 async def test_a_watch_from_too_long_ago_is_expired(served: Served) -> None:
     served.store._ring_start = 5
     with pytest.raises(Expired):
-        await asyncio.to_thread(lambda: list(served.client.stream_json(JOBS, query={"watch": "true", "resourceVersion": "1"})))
+        await asyncio.to_thread(
+            lambda: list(served.client.stream_json(JOBS, query={"watch": "true", "resourceVersion": "1"}))
+        )
 
 
 async def test_a_log_is_followed_to_the_end_of_its_child(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -168,7 +172,8 @@ async def test_a_log_is_followed_to_the_end_of_its_child(served: Served, monkeyp
     served.control.live = True
     pieces: list[bytes] = []
     reader = threading.Thread(
-        target=lambda: pieces.extend(served.client.stream_bytes(f"{JOBS}/texts/log", query={"follow": "true"})), daemon=True
+        target=lambda: pieces.extend(served.client.stream_bytes(f"{JOBS}/texts/log", query={"follow": "true"})),
+        daemon=True,
     )
     reader.start()
     served.control.path.write_bytes(b"first\n")

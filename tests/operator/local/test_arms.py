@@ -1,10 +1,10 @@
 """Predictor arms: started, looked after, restarted, drained, adopted; processes only pretend, health is a real question to a double."""
 
-import asyncio
 import json
 import signal
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -16,7 +16,7 @@ from graft_operator.local.database import Database
 from graft_operator.render.predictor_config import ArmRecipe, render_arm
 from graft_operator.settings import LocalSettings
 from tests.e2e.arm_double import ArmDouble
-from tests.operator.local.doubles import PretendedProcesses, a_release
+from tests.operator.local.doubles import PretendedProcesses, a_release, until
 
 pytestmark = pytest.mark.loopback
 
@@ -28,7 +28,9 @@ class Stand:
     """Arms over pretended processes, on a database that outlives them."""
 
     def __init__(self, folder: Path) -> None:
-        self.settings = LocalSettings(state=folder / "s", backoff_s=(0.001, 0.002), predictor_command=("predictor",), drain_s=0.05)
+        self.settings = LocalSettings(
+            state=folder / "s", backoff_s=(0.001, 0.002), predictor_command=("predictor",), drain_s=0.05
+        )
         self.settings.state.mkdir()
         self.database = Database(self.settings.state / "objects.db")
         self.processes = PretendedProcesses()
@@ -38,11 +40,13 @@ class Stand:
     def begin(self) -> Arms:
         return Arms(self.database, self.processes, SystemClock(), self.settings, self.changed.append)
 
-    def recipe(self, **spec: object) -> ArmRecipe:
-        release = ModelRelease.model_validate(a_release(**spec) | {"metadata": {"name": "shop", "uid": "u1", "generation": 1}})
+    def recipe(self, **spec: Any) -> ArmRecipe:
+        release = ModelRelease.model_validate(
+            a_release(**spec) | {"metadata": {"name": "shop", "uid": "u1", "generation": 1}}
+        )
         return render_arm(release, revision=A, uri="file:///adapter/", digest=DIGEST)
 
-    def create(self, **spec: object) -> None:
+    def create(self, **spec: Any) -> None:
         self.arms.create("u1", "default/shop", A, self.recipe(**spec))
 
     @property
@@ -67,18 +71,22 @@ async def stand(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterato
     found.database.close()
 
 
-async def until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(5):
-        while not condition():
-            await asyncio.sleep(0.002)
-
-
-async def test_an_arm_is_given_its_config_a_port_and_its_own_environment(stand: Stand, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_an_arm_is_given_its_config_a_port_and_its_own_environment(
+    stand: Stand, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("GRAFT_STATE", "/elsewhere")
     stand.create(engine={"env": [{"name": "TUNING", "value": "1"}]})
     (attempt,) = stand.processes.attempts
     folder = stand.arms.folder("u1", A)
-    expected = ["predictor", "--config", str(folder / "config.json"), "--host", "127.0.0.1", "--port", str(stand.arm.port)]
+    expected = [
+        "predictor",
+        "--config",
+        str(folder / "config.json"),
+        "--host",
+        "127.0.0.1",
+        "--port",
+        str(stand.arm.port),
+    ]
     assert attempt.command == [*expected, "--cache-dir", str(folder / "cache")]
     assert (attempt.env["TUNING"], attempt.env["GRAFT_CHILD"]) == ("1", f"u1/{A}")
     assert "GRAFT_STATE" not in attempt.env
@@ -161,7 +169,9 @@ async def test_a_living_arm_is_adopted_and_a_dead_one_started_again(stand: Stand
 
 async def test_killed_between_intent_and_record_it_is_one_attempt(stand: Stand) -> None:
     stand.create()
-    stand.database.put_record("arms", stand.arm.key, stand.arm.model_copy(update={"phase": "starting", "pid": 0}).model_dump(mode="json"))
+    stand.database.put_record(
+        "arms", stand.arm.key, stand.arm.model_copy(update={"phase": "starting", "pid": 0}).model_dump(mode="json")
+    )
     stand.processes.attempts.clear()
     stand.restart()
     assert [a.number for a in stand.processes.attempts] == [1]

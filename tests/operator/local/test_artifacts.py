@@ -22,7 +22,9 @@ class Shelf:
         self.artifacts = Artifacts(self.clock, folder / "tmp")
         self.prefix = f"{(folder / 'store').as_uri()}/default/texts/"
         self.root = folder / "store" / "default" / "texts"
-        files = (FileDigest(path="adapter_model.safetensors", sha256=sha256_of_bytes(WEIGHTS), size_bytes=len(WEIGHTS)),)
+        files = (
+            FileDigest(path="adapter_model.safetensors", sha256=sha256_of_bytes(WEIGHTS), size_bytes=len(WEIGHTS)),
+        )
         digest = digest_of_files(files)
         self.manifest: AdapterManifest = a_manifest().model_copy(update={"files": files, "digest": digest})
         self.uid = self.manifest.job.uid
@@ -99,7 +101,9 @@ def hurt(shelf: Shelf, damage: str) -> None:
             manifest.write_text(shelf.manifest.model_copy(update={"digest": "sha256:" + "0" * 64}).to_json())
         case "outside":
             files = (FileDigest(path="../../x", sha256="0" * 64, size_bytes=1),)
-            manifest.write_text(shelf.manifest.model_copy(update={"files": files, "digest": digest_of_files(files)}).to_json())
+            manifest.write_text(
+                shelf.manifest.model_copy(update={"files": files, "digest": digest_of_files(files)}).to_json()
+            )
         case "gone":
             manifest.unlink()
         case "pointer":

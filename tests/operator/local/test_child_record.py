@@ -32,7 +32,9 @@ def code(kind: ExitClass) -> int:
     ("record", "exit_code", "phase", "kind", "restarts"),
     [
         pytest.param({}, 0, "ended", ExitClass.SUCCEEDED, 0, id="it did its work"),
-        pytest.param({}, code(ExitClass.INVALID_DATASET), "ended", ExitClass.INVALID_DATASET, 0, id="bad data never restarts"),
+        pytest.param(
+            {}, code(ExitClass.INVALID_DATASET), "ended", ExitClass.INVALID_DATASET, 0, id="bad data never restarts"
+        ),
         pytest.param({}, code(ExitClass.BUG), "ended", ExitClass.BUG, 0, id="a bug never restarts"),
         pytest.param({}, code(ExitClass.PREEMPTED), "waiting", None, 0, id="preempted restarts, not counted"),
         pytest.param({}, -15, "waiting", None, 0, id="ended by SIGTERM before it could say so"),
@@ -43,15 +45,33 @@ def code(kind: ExitClass) -> int:
         pytest.param({"restarts": 2}, -9, "ended", ExitClass.KILLED, 2, id="restarts used up"),
         pytest.param({"phase": "stopping", "stop": "Suspend"}, 143, "suspended", None, 0, id="suspended"),
         pytest.param({"phase": "stopping", "stop": "Suspend"}, None, "suspended", None, 0, id="suspended the hard way"),
-        pytest.param({"phase": "stopping", "stop": "Suspend"}, 0, "ended", ExitClass.SUCCEEDED, 0, id="finished before it was suspended"),
+        pytest.param(
+            {"phase": "stopping", "stop": "Suspend"},
+            0,
+            "ended",
+            ExitClass.SUCCEEDED,
+            0,
+            id="finished before it was suspended",
+        ),
         pytest.param({"phase": "stopping", "stop": "Watchdog"}, 143, "waiting", None, 1, id="the watchdog counts"),
-        pytest.param({"phase": "stopping", "stop": "Watchdog", "restarts": 2}, 143, "ended", ExitClass.INFRASTRUCTURE, 2, id="hung again"),
+        pytest.param(
+            {"phase": "stopping", "stop": "Watchdog", "restarts": 2},
+            143,
+            "ended",
+            ExitClass.INFRASTRUCTURE,
+            2,
+            id="hung again",
+        ),
         pytest.param({"phase": "stopping", "stop": "End"}, 143, "ended", ExitClass.PREEMPTED, 0, id="ended for good"),
-        pytest.param({"exit_class": "OutOfMemory"}, -9, "ended", ExitClass.OUT_OF_MEMORY, 0, id="killed for its memory"),
+        pytest.param(
+            {"exit_class": "OutOfMemory"}, -9, "ended", ExitClass.OUT_OF_MEMORY, 0, id="killed for its memory"
+        ),
         pytest.param({"exit_class": "OutOfMemory"}, 0, "ended", ExitClass.SUCCEEDED, 0, id="finished just before that"),
     ],
 )
-def test_the_end_of_an_attempt(record: dict[str, object], exit_code: int | None, phase: str, kind: ExitClass | None, restarts: int) -> None:
+def test_the_end_of_an_attempt(
+    record: dict[str, object], exit_code: int | None, phase: str, kind: ExitClass | None, restarts: int
+) -> None:
     before = a_record(**record)
     found = after_exit(before, exit_code, NOW, (1.0, 30.0))
     assert (found.phase, found.restarts, found.stop) == (phase, restarts, "")

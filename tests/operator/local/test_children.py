@@ -1,8 +1,7 @@
 """Trainer children: limits, stops, restarts, and what a restart of `graft up` finds; processes only pretend."""
 
-import asyncio
 import signal
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,10 +17,21 @@ from graft_core.errors import Conflict
 from graft_operator.local.children import Children
 from graft_operator.local.database import Database
 from graft_operator.reconcile.decision import CreateChild, DeleteChild, ResumeChild, StopChild, StopReason
-from graft_operator.reconcile.observed import Absent, ChildState, Failed, Foreign, Pending, Role, Running, Succeeded, Suspended, Terminating
+from graft_operator.reconcile.observed import (
+    Absent,
+    ChildState,
+    Failed,
+    Foreign,
+    Pending,
+    Role,
+    Running,
+    Succeeded,
+    Suspended,
+    Terminating,
+)
 from graft_operator.render.train_request import render_train_request
 from graft_operator.settings import LocalSettings
-from tests.operator.local.doubles import PretendedProcesses, a_job
+from tests.operator.local.doubles import PretendedProcesses, a_job, until
 
 PREEMPTED, INFRASTRUCTURE = EXIT_CODES[ExitClass.PREEMPTED], EXIT_CODES[ExitClass.INFRASTRUCTURE]
 
@@ -35,7 +45,9 @@ class Nursery:
     changed: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self.settings = LocalSettings(state=self.folder / "s", backoff_s=(0.001, 0.002), trainer_command=("trainer",), stop_grace_s=0.2)
+        self.settings = LocalSettings(
+            state=self.folder / "s", backoff_s=(0.001, 0.002), trainer_command=("trainer",), stop_grace_s=0.2
+        )
         self.settings.state.mkdir()
         self.database = Database(self.settings.state / "objects.db")
         self.children = self.begin()
@@ -64,7 +76,9 @@ class Nursery:
         self.children.stop(StopChild("train", "u1-train", grace_s, reason, self.version()))
 
     def report(self, kind: ExitClass, **values: Any) -> None:
-        report = TrainReport(job=ObjectRef(namespace="default", name="texts", uid="u1"), role="train", exit_class=kind, **values)
+        report = TrainReport(
+            job=ObjectRef(namespace="default", name="texts", uid="u1"), role="train", exit_class=kind, **values
+        )
         (self.children.folder("u1", "train") / "report.json").write_text(report.to_json())
 
 
@@ -75,13 +89,9 @@ async def nursery(tmp_path: Path) -> AsyncIterator[Nursery]:
     found.database.close()
 
 
-async def until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(1.5):
-        while not condition():
-            await asyncio.sleep(0.001)
-
-
-async def test_a_child_is_given_its_request_and_nothing_of_grafts_own_settings(nursery: Nursery, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_child_is_given_its_request_and_nothing_of_grafts_own_settings(
+    nursery: Nursery, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("GRAFT_STATE", "/elsewhere")
     monkeypatch.setenv("AWS_REGION", "eu-1")
     nursery.create()
@@ -308,4 +318,3 @@ async def test_closing_lets_children_save_and_kills_those_that_do_not(nursery: N
     state = nursery.state()
     assert isinstance(state, Running)
     assert state.last_end == "Preempted"
-

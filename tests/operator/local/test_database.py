@@ -15,10 +15,15 @@ def test_records_survive_and_a_failed_transaction_leaves_none(tmp_path: Path) ->
     database = Database(tmp_path / "objects.db")
     database.put_record("arms", "a", {"n": 1})
     calls: list[int] = []
-    with pytest.raises(ZeroDivisionError), database.transaction():
-        database.put_record("arms", "b", {"n": 2})
-        database.after_commit(lambda: calls.append(1))
-        _ = 1 / 0
+
+    def fail_half_way() -> None:
+        with database.transaction():
+            database.put_record("arms", "b", {"n": 2})
+            database.after_commit(lambda: calls.append(1))
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        fail_half_way()
     database.drop_record("arms", "never there")
     database.close()
     again = Database(tmp_path / "objects.db")

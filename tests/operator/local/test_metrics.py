@@ -165,7 +165,9 @@ def test_a_release_that_is_gone_is_forgotten_on_disk_too(lab: Lab) -> None:
 def test_a_page_is_read_by_the_names_of_the_contract() -> None:
     registry = CollectorRegistry()
     requests = Counter(names.REQUESTS_TOTAL.removesuffix("_total"), "d", ["revision", "outcome"], registry=registry)
-    duration = Histogram(names.REQUEST_DURATION_SECONDS, "d", ["revision", "cache"], registry=registry, buckets=(0.1, 1.0))
+    duration = Histogram(
+        names.REQUEST_DURATION_SECONDS, "d", ["revision", "cache"], registry=registry, buckets=(0.1, 1.0)
+    )
     first = Histogram(names.TIME_TO_FIRST_TOKEN_SECONDS, "d", ["revision"], registry=registry, buckets=(0.1,))
     feedback = Summary(names.FEEDBACK_SCORE, "d", ["revision"], registry=registry)
     requests.labels(B, "ok").inc(3)

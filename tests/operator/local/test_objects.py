@@ -127,13 +127,18 @@ def test_apply_creates_configures_and_leaves_alone(store: ObjectStore) -> None:
     labelled = with_meta(a_job(), labels={"a": "1"})
     assert [r.outcome for r in store.apply([labelled, a_release()])] == ["created", "created"]
     assert [r.outcome for r in store.apply([labelled, a_release()])] == ["unchanged", "unchanged"]
-    assert [r.outcome for r in store.apply([a_job(suspend=True), a_release(paused=True)])] == ["configured", "configured"]
+    assert [r.outcome for r in store.apply([a_job(suspend=True), a_release(paused=True)])] == [
+        "configured",
+        "configured",
+    ]
     assert store.get(KEY)["metadata"]["labels"] == {"a": "1"}
     assert [r.outcome for r in store.apply([with_meta(a_job(suspend=True), labels={"b": "2"})])] == ["configured"]
     assert store.get(KEY)["metadata"]["labels"] == {"a": "1", "b": "2"}
 
 
-def test_apply_of_one_bad_document_changes_nothing_and_names_every_fault(store: ObjectStore, database: Database) -> None:
+def test_apply_of_one_bad_document_changes_nothing_and_names_every_fault(
+    store: ObjectStore, database: Database
+) -> None:
     bad = a_job("bad", method={"objective": "classification", "adapter": {"type": "lora", "r": 0}})
     worse = a_release("worse", model={})
     with pytest.raises(Invalid) as refused:
@@ -162,7 +167,9 @@ def test_a_dry_run_says_what_would_be_and_writes_nothing(store: ObjectStore, dat
         (with_meta(a_job(), annotations={"a": "x" * 300_000}), "metadata.annotations"),
     ],
 )
-def test_a_document_that_is_no_object_is_refused_by_field(store: ObjectStore, body: dict[str, Any], message: str) -> None:
+def test_a_document_that_is_no_object_is_refused_by_field(
+    store: ObjectStore, body: dict[str, Any], message: str
+) -> None:
     with pytest.raises(Invalid) as refused:
         store.create(body)
     assert message in str(refused.value)

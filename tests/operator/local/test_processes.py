@@ -5,7 +5,7 @@ import json
 import os
 import signal
 import sys
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -14,6 +14,7 @@ from graft_core.errors import Conflict
 from graft_operator.local import supervise
 from graft_operator.local.lock import StateLock, holder_of
 from graft_operator.local.processes import OsProcesses
+from tests.operator.local.doubles import until
 
 # Each starts an interpreter or two.
 pytestmark = pytest.mark.timeout(20)
@@ -26,12 +27,6 @@ async def processes() -> AsyncIterator[OsProcesses]:
     found = OsProcesses()
     yield found
     found.close()
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(10):
-        while not condition():
-            await asyncio.sleep(0.005)
 
 
 async def test_the_end_is_recorded_and_told_once_nothing_lives(processes: OsProcesses, tmp_path: Path) -> None:
@@ -47,7 +42,9 @@ async def test_the_end_is_recorded_and_told_once_nothing_lives(processes: OsProc
     assert (folder / "log").read_text() == "told\n"
 
 
-async def test_a_command_that_can_not_be_started_is_an_end_like_any_other(processes: OsProcesses, tmp_path: Path) -> None:
+async def test_a_command_that_can_not_be_started_is_an_end_like_any_other(
+    processes: OsProcesses, tmp_path: Path
+) -> None:
     who = processes.start(tmp_path, 1, ["/nowhere/trainer"], ENV)
     ended = asyncio.Event()
     processes.when_ended(tmp_path, who, ended.set)
@@ -57,7 +54,9 @@ async def test_a_command_that_can_not_be_started_is_an_end_like_any_other(proces
     assert "/nowhere/trainer cannot be started" in (tmp_path / "log").read_text()
 
 
-async def test_a_living_attempt_is_found_again_and_ended_by_somebody_else(processes: OsProcesses, tmp_path: Path) -> None:
+async def test_a_living_attempt_is_found_again_and_ended_by_somebody_else(
+    processes: OsProcesses, tmp_path: Path
+) -> None:
     who = processes.start(tmp_path, 1, ["/bin/sleep", "60"], ENV)
     later = OsProcesses()
     await until(lambda: later.find(tmp_path, 1) is not None)
@@ -93,7 +92,9 @@ async def test_two_attempts_never_run_at_a_time(processes: OsProcesses, tmp_path
     processes.signal(tmp_path, who, signal.SIGKILL)
 
 
-async def test_what_a_killed_supervisor_leaves_is_killed_before_its_end_is_told(processes: OsProcesses, tmp_path: Path) -> None:
+async def test_what_a_killed_supervisor_leaves_is_killed_before_its_end_is_told(
+    processes: OsProcesses, tmp_path: Path
+) -> None:
     who = processes.start(tmp_path, 1, ["/bin/sleep", "60"], ENV)
     await until(lambda: processes.memory_bytes(who) > 0)
     ended = asyncio.Event()
@@ -119,7 +120,9 @@ async def test_a_second_supervisor_leaves_with_its_code(processes: OsProcesses, 
     who = processes.start(tmp_path, 1, ["/bin/sleep", "60"], ENV)
     await until(lambda: (tmp_path / "pid.json").exists())
     assert json.loads((tmp_path / "pid.json").read_text()) == {"pid": who[0], "attempt": 1}
-    second = await asyncio.create_subprocess_exec(sys.executable, "-I", "-S", supervise.__file__, str(tmp_path), "1", "--", "/bin/true")
+    second = await asyncio.create_subprocess_exec(
+        sys.executable, "-I", "-S", supervise.__file__, str(tmp_path), "1", "--", "/bin/true"
+    )
     assert await second.wait() == supervise.LOCKED
     processes.signal(tmp_path, who, signal.SIGKILL)
 

@@ -196,7 +196,7 @@ class Gateway:
 
         Args:
             uid: The release's.
-            weights: Percent by revision, summing to 100; empty closes the route.
+            weights: Percent by revision, summing to 100; none above 0 closes the route.
             version: Of the split that was decided on.
 
         Raises:
@@ -206,9 +206,10 @@ class Gateway:
         split = self._splits[uid]
         if version not in {str(split.version), ""}:
             raise Conflict(f"the split of {split.namespace}/{split.name} changed since version {version!r}")
-        if weights and sum(weights.values()) != 100:
+        serving = {revision: weight for revision, weight in weights.items() if weight}
+        if serving and sum(serving.values()) != 100:
             raise InvalidInput(f"weights {dict(weights)!r} of {split.namespace}/{split.name} do not sum to 100")
-        self._put(uid, split.model_copy(update={"weights": dict(weights), "version": split.version + 1}))
+        self._put(uid, split.model_copy(update={"weights": serving, "version": split.version + 1}))
         await self.sync()
 
     async def forget(self, uid: str) -> None:

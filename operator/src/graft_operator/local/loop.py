@@ -113,9 +113,7 @@ class Loop:
             return
         self._dirty.add(key)
         if key not in self._running:
-            task = asyncio.get_running_loop().create_task(self._passes(key))
-            self._running[key] = task
-            task.add_done_callback(lambda _: self._running.pop(key, None))
+            self._running[key] = asyncio.get_running_loop().create_task(self._passes(key))
 
     async def _passes(self, key: ObjectKey) -> None:
         while key in self._dirty and not self._is_stopping:
@@ -125,6 +123,8 @@ class Loop:
             wait_s = await self._guarded(key)
             if wait_s is not None:
                 self._later(key, wait_s)
+        # Here and not in a callback of the task's: a mark that came in between would find a pass under way that never looks again.
+        del self._running[key]
 
     async def _guarded(self, key: ObjectKey) -> float | None:
         try:

