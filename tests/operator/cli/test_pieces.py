@@ -9,8 +9,8 @@ from graft_operator.cli.blocks import in_bytes, short_digest
 from graft_operator.cli.durations import parse_duration_s, to_age
 from graft_operator.cli.goals import Goal, parse_goal
 from graft_operator.cli.jsonpath import look_up, to_words
-from graft_operator.cli.resources import parse_kinds, parse_one, parse_targets
 from graft_operator.cli.selectors import matches, parse_selector
+from graft_operator.local.resources import parse_kinds, parse_one, parse_targets
 
 
 @pytest.mark.parametrize(

@@ -8,10 +8,10 @@ import pytest
 
 from graft_core.errors import GraftError
 from graft_operator.cli.goals import Goal
-from graft_operator.cli.resources import KINDS
 from graft_operator.cli.session import Session
 from graft_operator.cli.watching import follow
 from graft_operator.local.client import Client
+from graft_operator.local.resources import KINDS
 from tests.operator.cli.conftest import Graft
 from tests.operator.cli.served import Served, a_job, a_release, key_of
 

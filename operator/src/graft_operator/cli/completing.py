@@ -7,10 +7,10 @@ import click
 from click.shell_completion import CompletionItem
 
 from graft_core.errors import GraftError
-from graft_operator.cli.fields import as_list, name_of, text
-from graft_operator.cli.resources import KINDS, Kind, find_kind
 from graft_operator.cli.session import Session
 from graft_operator.local.client import Client
+from graft_operator.local.fields import as_list, name_of, text
+from graft_operator.local.resources import KINDS, Kind, find_kind
 
 __all__ = ["complete_goals", "complete_objects", "complete_releases"]
 

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 from graft_core.errors import InvalidInput
-from graft_operator.cli.fields import Json, children, text
 from graft_operator.cli.jsonpath import look_up, parse_path, to_words
+from graft_operator.local.fields import Json, children, text
 
 __all__ = ["Goal", "find_condition", "parse_goal"]
 

@@ -4,7 +4,7 @@ from datetime import datetime
 
 from graft_operator.cli.blocks import ago, in_bytes, table, values
 from graft_operator.cli.durations import to_age
-from graft_operator.cli.fields import Json, as_list, child, children, number, text
+from graft_operator.local.fields import Json, as_list, child, children, number, text
 
 __all__ = ["describe_job"]
 

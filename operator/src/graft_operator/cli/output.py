@@ -9,8 +9,8 @@ from click.shell_completion import CompletionItem
 
 from graft_core.api.v1alpha1.names import GROUP
 from graft_core.errors import InvalidInput
-from graft_operator.cli.fields import Json, as_objects, name_of, text
 from graft_operator.cli.jsonpath import look_up, parse_path, to_words
+from graft_operator.local.fields import Json, as_objects, name_of, text
 
 __all__ = ["FORMATS", "OutputFormat", "to_list", "to_text", "to_yaml"]
 

@@ -3,7 +3,7 @@
 from datetime import datetime
 
 from graft_operator.cli.blocks import ago, short_digest, table, values
-from graft_operator.cli.fields import Json, child, children, number, text
+from graft_operator.local.fields import Json, child, children, number, text
 
 __all__ = ["describe_release"]
 

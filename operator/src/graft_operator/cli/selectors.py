@@ -4,7 +4,7 @@ import re
 from dataclasses import dataclass
 
 from graft_core.errors import InvalidInput
-from graft_operator.cli.fields import Json, child
+from graft_operator.local.fields import Json, child
 
 __all__ = ["Requirement", "matches", "parse_selector"]
 

@@ -10,9 +10,9 @@ import click
 
 from graft_core.api.v1alpha1.names import GROUP, VERSION
 from graft_core.errors import Unavailable
-from graft_operator.cli.fields import Json, as_object, child, children, text
-from graft_operator.cli.resources import Kind, Target
 from graft_operator.local.client import Client
+from graft_operator.local.fields import Json, as_object, child, children, text
+from graft_operator.local.resources import Kind, Target
 
 __all__ = ["Change", "Listing", "Session", "connected", "with_state"]
 

@@ -6,8 +6,8 @@ from datetime import datetime
 from graft_core.api.v1alpha1.columns import COLUMNS, Column
 from graft_core.clock import from_rfc3339
 from graft_operator.cli.durations import to_age
-from graft_operator.cli.fields import Json, name_of, namespace_of
 from graft_operator.cli.jsonpath import look_up, to_words
+from graft_operator.local.fields import Json, name_of, namespace_of
 
 __all__ = ["Table", "align"]
 

@@ -7,8 +7,8 @@ from typing import NamedTuple
 
 from graft_core.clock import Clock, SystemClock
 from graft_core.errors import GraftError
-from graft_operator.cli.resources import Kind
 from graft_operator.cli.session import Change, Session
+from graft_operator.local.resources import Kind
 
 __all__ = ["TimedOut", "follow"]
 

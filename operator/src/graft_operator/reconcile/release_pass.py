@@ -219,7 +219,7 @@ class ReleasePass:
     def _say_split(self, wanted: Mapping[str, int]) -> None:
         if self.serves(wanted):
             if wanted:
-                self.draft.condition("TrafficSplit", "True", "InForce", f"the gateway serves {_told(wanted)}")
+                self.draft.condition("TrafficSplit", "True", "Serving", f"the gateway serves {_told(wanted)}")
             return
         self.wait(POLL_S)
         self.draft.condition("TrafficSplit", "False", "Shifting", f"the gateway is to serve {_told(wanted)}")

@@ -5,11 +5,11 @@ from collections.abc import Iterable, Iterator
 import click
 
 from graft_core.errors import GraftError
-from graft_operator.cli.fields import text
-from graft_operator.cli.manifests import Document, read_manifests, refuse
-from graft_operator.cli.resources import Target, find_kind
 from graft_operator.cli.session import Session, connected
 from graft_operator.local.faults import Invalid
+from graft_operator.local.fields import text
+from graft_operator.local.manifests import Document, read_manifests, refuse
+from graft_operator.local.resources import Target, find_kind
 
 __all__ = ["apply", "faults_by_file", "in_one_namespace", "submit", "validate"]
 

@@ -8,11 +8,11 @@ from graft_core.api.v1alpha1.names import KIND_FINETUNEJOB
 from graft_core.clock import SystemClock
 from graft_operator.cli.blocks import ago, table, values
 from graft_operator.cli.completing import complete_objects
-from graft_operator.cli.fields import Json, child, children, name_of, namespace_of, number, text
 from graft_operator.cli.job_description import describe_job
 from graft_operator.cli.release_description import describe_release
-from graft_operator.cli.resources import parse_targets
 from graft_operator.cli.session import Session, connected
+from graft_operator.local.fields import Json, child, children, name_of, namespace_of, number, text
+from graft_operator.local.resources import parse_targets
 
 __all__ = ["describe"]
 

@@ -9,14 +9,14 @@ from graft_core.api.v1alpha1.names import GROUP
 from graft_core.clock import SystemClock
 from graft_core.errors import InvalidInput
 from graft_operator.cli.completing import complete_objects
-from graft_operator.cli.fields import Json, name_of
 from graft_operator.cli.output import OutputFormat, to_list, to_text
-from graft_operator.cli.resources import KINDS, Kind, find_kind, parse_kinds
 from graft_operator.cli.selectors import Requirement, matches, parse_selector
 from graft_operator.cli.session import Change, Session, connected
 from graft_operator.cli.tables import Table
 from graft_operator.cli.watching import follow
 from graft_operator.local.faults import NotFound
+from graft_operator.local.fields import Json, name_of
+from graft_operator.local.resources import KINDS, Kind, find_kind, parse_kinds
 
 __all__ = ["get"]
 

@@ -7,9 +7,9 @@ import click
 from graft_core.api.v1alpha1.names import KIND_FINETUNEJOB, KIND_MODELRELEASE
 from graft_core.errors import Conflict, InvalidInput
 from graft_operator.cli.completing import complete_objects, complete_releases
-from graft_operator.cli.fields import Json, child, children, name_of, number, text
-from graft_operator.cli.resources import Target, parse_one, parse_targets
 from graft_operator.cli.session import Session, connected
+from graft_operator.local.fields import Json, child, children, name_of, number, text
+from graft_operator.local.resources import Target, parse_one, parse_targets
 
 __all__ = ["abort", "promote", "resume", "rollback", "suspend"]
 

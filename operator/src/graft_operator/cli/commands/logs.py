@@ -5,8 +5,8 @@ import click
 from graft_core.api.v1alpha1.names import KIND_FINETUNEJOB
 from graft_core.errors import InvalidInput
 from graft_operator.cli.completing import complete_objects
-from graft_operator.cli.resources import parse_targets
 from graft_operator.cli.session import Session, connected
+from graft_operator.local.resources import parse_targets
 
 __all__ = ["logs"]
 

@@ -10,11 +10,11 @@ import click
 
 from graft_core.errors import InvalidInput
 from graft_operator.cli.durations import parse_duration_s
-from graft_operator.cli.fields import as_object, text
 from graft_operator.cli.session import with_state
+from graft_operator.local.fields import as_object, text
 
 if TYPE_CHECKING:
-    from graft_operator.cli.manifests import Document
+    from graft_operator.local.manifests import Document
     from graft_operator.local.up import UpEvent
     from graft_operator.settings import LocalSettings
 
@@ -152,7 +152,7 @@ def _run(settings: "LocalSettings", paths: tuple[str, ...], log_level: str, log_
         asyncio.run(run_up(settings, [one.body for one in documents], lambda event: _tell(event, settings)))
     except Invalid as error:
         from graft_operator.cli.commands.apply import faults_by_file
-        from graft_operator.cli.manifests import refuse
+        from graft_operator.local.manifests import refuse
 
         raise refuse(faults_by_file(error, documents)) from error
 
@@ -160,7 +160,7 @@ def _run(settings: "LocalSettings", paths: tuple[str, ...], log_level: str, log_
 def _read(paths: tuple[str, ...]) -> "list[Document]":
     if not paths:
         return []
-    from graft_operator.cli.manifests import read_manifests, refuse
+    from graft_operator.local.manifests import read_manifests, refuse
 
     found = read_manifests(paths)
     for warning in found.warnings:

@@ -7,12 +7,12 @@ from graft_core.clock import SystemClock
 from graft_core.errors import GraftError
 from graft_operator.cli.completing import complete_goals, complete_objects
 from graft_operator.cli.durations import parse_duration_s
-from graft_operator.cli.fields import name_of
 from graft_operator.cli.goals import Goal, parse_goal
-from graft_operator.cli.resources import Target, parse_targets
 from graft_operator.cli.session import Session, connected
 from graft_operator.cli.watching import TimedOut, follow
 from graft_operator.local.faults import NotFound
+from graft_operator.local.fields import name_of
+from graft_operator.local.resources import Target, parse_targets
 
 __all__ = ["wait", "wait_for"]
 
