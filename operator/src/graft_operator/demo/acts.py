@@ -1,10 +1,14 @@
 """The acts: each applies files, waits for what must come, and checks it. What is checked here is what the demo promises."""
 
 import contextlib
-from typing import Any
+from typing import TYPE_CHECKING
 
 from graft_operator.demo.board import Act
 from graft_operator.demo.stage import ActFailed, Stage
+from graft_operator.local.fields import Json, child, children, number, text
+
+if TYPE_CHECKING:
+    from openai.types.chat import ChatCompletionMessageParam
 
 __all__ = ["ACTS", "canary", "language", "refuse", "release", "roll_back", "train"]
 
@@ -53,8 +57,8 @@ def train(stage: Stage) -> None:
     with stage.act("train") as act:
         stage.apply(MESSAGES, only="FineTuneJob")
         status = stage.wait_for_job("messages", "Succeeded")
-        tuned, base = float(status["metrics"]["accuracy"]), float(status["baselines"]["base"]["accuracy"])
-        act.facts = {"accuracy": tuned, "baseAccuracy": base, "digest": status["artifact"]["digest"]}
+        tuned, base = float(text(status, "metrics", "accuracy")), float(text(status, "baselines", "base", "accuracy"))
+        act.facts = {"accuracy": tuned, "baseAccuracy": base, "digest": text(status, "artifact", "digest")}
         act.happened = f"accuracy {tuned:.3f}, untuned {base:.3f}; {_short(status)} published"
         if tuned <= base:
             raise ActFailed(f"accuracy {tuned} does not beat the untuned base's {base}")
@@ -66,8 +70,8 @@ def release(stage: Stage) -> None:
         stage.apply(MESSAGES, only="ModelRelease")
         status = stage.wait_for_release("messages", "messages")
         act.facts["answers"] = ask(stage, "messages", ASKED, act)
-        act.facts["revision"] = status["stable"]["revision"]
-        act.happened = f"revision {status['stable']['revision']} answers at {stage.base_url('messages')}"
+        act.facts["revision"] = text(status, "stable", "revision")
+        act.happened = f"revision {text(status, 'stable', 'revision')} answers at {stage.base_url('messages')}"
 
 
 def language(stage: Stage) -> None:
@@ -80,10 +84,10 @@ def language(stage: Stage) -> None:
         )
         stage.apply(SHOP, only="FineTuneJob")
         status = stage.wait_for_job("shop-queries", "Succeeded")
-        metrics, base = status["metrics"], status["baselines"]["base"]
+        metrics, base = child(status, "metrics"), child(status, "baselines", "base")
         for name in ("json_validity", "field_completeness"):
-            act.facts[name] = {"tuned": float(metrics[name]), "base": float(base[name])}
-            if float(metrics[name]) < float(base[name]) + WIDE_MARGIN:
+            act.facts[name] = {"tuned": float(text(metrics, name)), "base": float(text(base, name))}
+            if float(text(metrics, name)) < float(text(base, name)) + WIDE_MARGIN:
                 raise ActFailed(
                     f"{name} {metrics[name]} does not beat the untuned base's {base[name]} by {WIDE_MARGIN}"
                 )
@@ -103,52 +107,50 @@ def canary(stage: Stage) -> None:
             status = stage.wait_for_release("messages", "messages-v2", timeout_s=150)
         act.facts["traffic"] = asking.figures
         _no_request_lost(asking.figures)
-        _must_have(status, "Promoted", status["stable"]["revision"])
-        act.happened = f"{status['stable']['revision']} promoted; {asking.figures['sent']} requests, 0 failed"
+        _must_have(status, "Promoted", text(status, "stable", "revision"))
+        act.happened = f"{text(status, 'stable', 'revision')} promoted; {asking.figures['sent']} requests, 0 failed"
 
 
 def refuse(stage: Stage) -> None:
     """Act 5."""
     with stage.act("refuse") as act:
-        before = stage.board.objects["modelrelease/messages"]["status"]["stable"]["revision"]
+        before = text(stage.board.objects["modelrelease/messages"], "status", "stable", "revision")
         stage.apply(WORSE, only="FineTuneJob")
         status = stage.wait_for_job("messages-mislabelled", "GatesFailed")
-        failed = [g for g in status["gates"] if g["result"] != "Pass"]
+        failed = [g for g in children(status, "gates") if text(g, "result") != "Pass"]
         stage.apply(WORSE, only="ModelRelease")
         obj = stage.wait_for(
             "modelrelease/messages", _is_refused, timeout_s=30, what="refused (ArtifactVerified=False)"
         )
-        after = obj["status"]["stable"]
-        if after["revision"] != before or after["weight"] != 100:
+        after = child(obj, "status", "stable")
+        if text(after, "revision") != before or number(after, "weight") != 100:
             raise ActFailed(f"what runs was touched: {before} at 100 became {after}")
         act.facts = {"gates": failed, "stable": before}
-        act.happened = (
-            f"{failed[0]['metric']} {failed[0].get('value', '')}: {failed[0]['result']}; {before} goes on serving"
-        )
+        act.happened = f"{text(failed[0], 'metric')} {text(failed[0], 'value')}: {text(failed[0], 'result')}; {before} goes on serving"
 
 
 def roll_back(stage: Stage) -> None:
     """Act 6."""
     with stage.act("rollback") as act:
-        before = stage.board.objects["modelrelease/shop-queries"]["status"]["stable"]["revision"]
+        before = text(stage.board.objects["modelrelease/shop-queries"], "status", "stable", "revision")
         stage.apply(WRONG, only="FineTuneJob")
         stage.wait_for_job("shop-queries-verbose", "Succeeded")
         with contextlib.closing(_Asking(stage, "shop-queries", SHOP, per_second=6)) as asking:
             stage.apply(WRONG, only="ModelRelease")
             obj = stage.wait_for(
                 "modelrelease/shop-queries",
-                lambda o: o["status"].get("phase") == "RolledBack",
+                lambda o: text(o, "status", "phase") == "RolledBack",
                 timeout_s=150,
                 what="RolledBack",
             )
-        status = obj["status"]
-        last = status["history"][-1]
+        status = child(obj, "status")
+        last, stable = children(status, "history")[-1], child(status, "stable")
         act.facts = {"traffic": asking.figures, "history": last}
         _no_request_lost(asking.figures)
-        if status["stable"]["revision"] != before or status["stable"]["weight"] != 100:
-            raise ActFailed(f"{before} should serve at 100; stable is {status['stable']}")
-        _must_have(status, "RolledBack", last["revision"])
-        act.happened = f"{last['revision']} rolled back: {last['message']}; {asking.figures['sent']} requests, 0 failed"
+        if text(stable, "revision") != before or number(stable, "weight") != 100:
+            raise ActFailed(f"{before} should serve at 100; stable is {stable}")
+        _must_have(status, "RolledBack", text(last, "revision"))
+        act.happened = f"{text(last, 'revision')} rolled back: {text(last, 'message')}; {asking.figures['sent']} requests, 0 failed"
 
 
 class _Asking:
@@ -156,7 +158,7 @@ class _Asking:
 
     def __init__(self, stage: Stage, release: str, folder: str, *, per_second: float) -> None:
         self._traffic = stage.traffic(release, folder, per_second=per_second)
-        self.figures: dict[str, Any] = {}
+        self.figures: Json = {}
         self._traffic.start()
 
     def close(self) -> None:
@@ -172,7 +174,7 @@ def ask(
     client = openai.OpenAI(base_url=stage.base_url(release), api_key="-", max_retries=0, timeout=30)
     answers: list[dict[str, str]] = []
     for question in questions:
-        messages: Any = [{"role": "user", "content": question}]
+        messages: list[ChatCompletionMessageParam] = [{"role": "user", "content": question}]
         if stream:
             chunks = client.chat.completions.create(model=release, messages=messages, temperature=0, stream=True)
             answer = "".join(chunk.choices[0].delta.content or "" for chunk in chunks if chunk.choices)
@@ -190,22 +192,25 @@ def ask(
     return answers
 
 
-def _short(status: dict[str, Any]) -> str:
-    return str(status["artifact"]["digest"])[:19]
+def _short(status: Json) -> str:
+    return text(status, "artifact", "digest")[:19]
 
 
-def _is_refused(obj: dict[str, Any]) -> bool:
-    current = obj["status"].get("observedGeneration") == obj["metadata"]["generation"]
-    return current and any(
-        c["type"] == "ArtifactVerified" and c["status"] == "False" for c in obj["status"].get("conditions", [])
-    )
+def _is_refused(obj: Json) -> bool:
+    if number(obj, "status", "observedGeneration") != number(obj, "metadata", "generation"):
+        return False
+    conditions = children(obj, "status", "conditions")
+    return any(text(c, "type") == "ArtifactVerified" and text(c, "status") == "False" for c in conditions)
 
 
-def _no_request_lost(figures: dict[str, Any]) -> None:
-    if figures["failed"] or not figures["sent"]:
-        raise ActFailed(f"{figures['failed']} of {figures['sent']} requests failed: {figures['outcomes']}")
+def _no_request_lost(figures: Json) -> None:
+    if number(figures, "failed") or not number(figures, "sent"):
+        raise ActFailed(
+            f"{number(figures, 'failed')} of {number(figures, 'sent')} requests failed: {figures['outcomes']}"
+        )
 
 
-def _must_have(status: dict[str, Any], outcome: str, revision: str) -> None:
-    if not any(h["outcome"] == outcome and h["revision"] == revision for h in status.get("history", [])):
-        raise ActFailed(f"the history does not tell that {revision} was {outcome}: {status.get('history')}")
+def _must_have(status: Json, outcome: str, revision: str) -> None:
+    history = children(status, "history")
+    if not any(text(h, "outcome") == outcome and text(h, "revision") == revision for h in history):
+        raise ActFailed(f"the history does not tell that {revision} was {outcome}: {history}")

@@ -2,9 +2,10 @@
 
 import threading
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Literal
 
 from graft_core.clock import Clock, to_rfc3339
+from graft_operator.local.fields import Json
 
 __all__ = ["Act", "ActState", "Board", "Note"]
 
@@ -23,7 +24,7 @@ class Act:
     state: ActState = "waiting"
     happened: str = ""
     seconds: float = 0.0
-    facts: dict[str, Any] = field(default_factory=dict[str, Any])
+    facts: Json = field(default_factory=dict[str, object])
 
 
 @dataclass(frozen=True)
@@ -44,9 +45,9 @@ class Board:
         self._started = clock.monotonic()
         self.started_at = to_rfc3339(clock.now())
         self.acts = acts
-        self.objects: dict[str, dict[str, Any]] = {}
-        self.base_model: dict[str, Any] = {}
-        self.traffic: dict[str, dict[str, Any]] = {}
+        self.objects: dict[str, Json] = {}
+        self.base_model: Json = {}
+        self.traffic: dict[str, Json] = {}
         self.notes: list[Note] = []
         self.changed = threading.Event()
 
@@ -60,7 +61,7 @@ class Board:
         self.notes.append(Note(round(self.elapsed_s, 1), to_rfc3339(self._clock.now()), act, text))
         self.changed.set()
 
-    def put(self, key: str, obj: dict[str, Any] | None) -> None:
+    def put(self, key: str, obj: Json | None) -> None:
         """Set or remove the latest state of an object, by `kind/name`."""
         objects = dict(self.objects)
         if obj is None:
@@ -70,7 +71,7 @@ class Board:
         self.objects = objects
         self.changed.set()
 
-    def set_traffic(self, release: str, figures: dict[str, Any]) -> None:
+    def set_traffic(self, release: str, figures: Json) -> None:
         """Set the latest figures of the traffic that is sent to a release."""
         self.traffic = {**self.traffic, release: figures}
         self.changed.set()

@@ -9,7 +9,7 @@ import shutil
 import signal
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
@@ -138,10 +138,10 @@ def _empty(state: Path) -> None:
 
 
 @contextlib.contextmanager
-def _interruptible(stage: Stage) -> Iterator[None]:
+def _interruptible(stage: Stage) -> Generator[None]:
     """Ctrl-C once ends the story in order; twice ends the process."""
 
-    def interrupt(signum: int, frame: FrameType | None) -> None:
+    def interrupt(_signum: int, _frame: FrameType | None) -> None:
         if stage.stopping.is_set():
             raise KeyboardInterrupt
         stage.stopping.set()

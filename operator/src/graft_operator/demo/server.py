@@ -6,12 +6,12 @@ import subprocess
 import sys
 import threading
 from pathlib import Path
-from typing import Any
 
 from graft_core.clock import Clock
 from graft_core.errors import GraftError, Unavailable
 from graft_operator.demo.board import Board
 from graft_operator.local.client import Client
+from graft_operator.local.fields import Json, as_object, children, name_of, text
 
 __all__ = ["Server"]
 
@@ -61,7 +61,7 @@ class Server:
                     f"graft up ended with exit code {self._process.returncode}; its last words:\n{self._tail()}"
                 )
             try:
-                self.gateway = str(self.client.call("GET", "/status")["gateway"]["url"])
+                self.gateway = text(as_object(self.client.call("GET", "/status")), "gateway", "url")
             except GraftError:
                 self._stopping.wait(0.2)
                 continue
@@ -82,26 +82,20 @@ class Server:
             os.killpg(self._process.pid, signal.SIGKILL)
             self._process.wait()
 
-    def apply(self, documents: list[dict[str, Any]]) -> None:
+    def apply(self, documents: list[Json]) -> None:
         """Create or change objects."""
         self.client.call("POST", "/apply", body={"namespace": "default", "items": documents})
-
-    def get(self, key: str) -> dict[str, Any]:
-        """Read one object by `kind/name`."""
-        kind, name = key.split("/")
-        found: dict[str, Any] = self.client.call("GET", f"{APIS}/{PLURALS[kind]}/{name}")
-        return found
 
     def _watch(self, kind: str, plural: str) -> None:
         while not self._stopping.is_set():
             try:
-                listed = self.client.call("GET", f"{APIS}/{plural}")
-                for obj in listed["items"]:
-                    self._board.put(f"{kind}/{obj['metadata']['name']}", obj)
-                query = {"watch": "true", "resourceVersion": str(listed["metadata"]["resourceVersion"])}
+                listed = as_object(self.client.call("GET", f"{APIS}/{plural}"))
+                for obj in children(listed, "items"):
+                    self._board.put(f"{kind}/{name_of(obj)}", obj)
+                query = {"watch": "true", "resourceVersion": text(listed, "metadata", "resourceVersion")}
                 for event in self.client.stream_json(f"{APIS}/{plural}", query=query):
-                    obj = event["object"]
-                    self._board.put(f"{kind}/{obj['metadata']['name']}", None if event["type"] == "DELETED" else obj)
+                    obj = as_object(event["object"])
+                    self._board.put(f"{kind}/{name_of(obj)}", None if event["type"] == "DELETED" else obj)
             except GraftError:
                 self._stopping.wait(0.5)
 

@@ -5,17 +5,17 @@ import random
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 from graft_core.clock import Clock
 from graft_core.errors import GraftError, Unavailable
 from graft_operator.demo.board import Act, Board
 from graft_operator.demo.server import Server
 from graft_operator.demo.traffic import Question, Traffic
-from graft_operator.local.manifests import read_documents
+from graft_operator.local.fields import Json, child, children, number, text
+from graft_operator.local.manifests import read_manifests, refuse
 
 __all__ = ["ActFailed", "Stage"]
 
@@ -37,7 +37,7 @@ class Stage:
         self.stopping = threading.Event()
 
     @contextmanager
-    def act(self, name: str) -> Iterator[Act]:
+    def act(self, name: str) -> Generator[Act]:
         """Run one act: its state and time stand on the board whatever happens; an exception marks it failed and goes on."""
         act = next(a for a in self.board.acts if a.name == name)
         act.state, begun = "running", self.clock.monotonic()
@@ -55,15 +55,15 @@ class Stage:
 
     def apply(self, folder: str, *, only: str | None = None) -> None:
         """Apply the manifests of an example folder, as `graft apply -f` would."""
-        documents = [d.body for d in read_documents([str(self.examples / folder)])]
-        picked = [d for d in documents if only is None or d["kind"] == only]
-        self.server.apply(picked)
+        found = read_manifests([str(self.examples / folder)])
+        if found.faults:
+            raise refuse(found.faults)
+        picked = [d for d in found.documents if only is None or d.target.kind.kind == only]
+        self.server.apply([d.body for d in picked])
         for document in picked:
-            self.board.note("apply", f"{document['kind']} {document['metadata']['name']} (examples/{folder})")
+            self.board.note("apply", f"{document.target.label} (examples/{folder})")
 
-    def wait_for(
-        self, key: str, is_met: Callable[[dict[str, Any]], bool], *, timeout_s: float, what: str
-    ) -> dict[str, Any]:
+    def wait_for(self, key: str, is_met: Callable[[Json], bool], *, timeout_s: float, what: str) -> Json:
         """Wait until an object looks as it should; ActFailed after the time-out, naming its phase and conditions."""
         deadline = self.clock.monotonic() + timeout_s
         while not self.stopping.is_set():
@@ -75,30 +75,27 @@ class Stage:
             self.stopping.wait(POLL_S)
         raise ActFailed("the demo was interrupted")
 
-    def wait_for_job(self, name: str, phase: str, *, timeout_s: float = 240) -> dict[str, Any]:
+    def wait_for_job(self, name: str, phase: str, *, timeout_s: float = 240) -> Json:
         """Wait for the end of a FineTuneJob, and return its status; ActFailed where it is another end than the act's."""
         key = f"finetunejob/{name}"
         obj = self.wait_for(
-            key, lambda o: _status(o).get("phase") in TERMINAL_PHASES, timeout_s=timeout_s, what="finished"
+            key, lambda o: text(o, "status", "phase") in TERMINAL_PHASES, timeout_s=timeout_s, what="finished"
         )
-        if _status(obj)["phase"] != phase:
+        if text(obj, "status", "phase") != phase:
             raise ActFailed(f"{key} ended {_tell(obj)}; expected {phase}")
-        return _status(obj)
+        return child(obj, "status")
 
-    def wait_for_release(self, name: str, job: str, *, timeout_s: float = 120) -> dict[str, Any]:
+    def wait_for_release(self, name: str, job: str, *, timeout_s: float = 120) -> Json:
         """Wait until the release serves the adapter of a job at 100, and return its status."""
-        digest = _status(self.board.objects[f"finetunejob/{job}"])["artifact"]["digest"]
+        digest = text(self.board.objects[f"finetunejob/{job}"], "status", "artifact", "digest")
 
-        def is_released(obj: dict[str, Any]) -> bool:
-            status = _status(obj)
-            stable = status.get("stable") or {}
-            return status.get("phase") == "Released" and stable.get("digest") == digest and stable.get("weight") == 100
+        def is_released(obj: Json) -> bool:
+            stable = child(obj, "status", "stable")
+            is_whole = text(stable, "digest") == digest and number(stable, "weight") == 100
+            return text(obj, "status", "phase") == "Released" and is_whole
 
-        return _status(
-            self.wait_for(
-                f"modelrelease/{name}", is_released, timeout_s=timeout_s, what=f"Released with the adapter of {job}"
-            )
-        )
+        what = f"Released with the adapter of {job}"
+        return child(self.wait_for(f"modelrelease/{name}", is_released, timeout_s=timeout_s, what=what), "status")
 
     def base_url(self, release: str) -> str:
         """Return where an OpenAI client finds a release."""
@@ -144,7 +141,7 @@ class Stage:
                 process.wait()
         if process.returncode != 0:
             raise Unavailable(f"{script.name} ended with exit code {process.returncode}: {errors[-600:]}")
-        return Path(self.board.base_model["path"])
+        return Path(text(self.board.base_model, "path"))
 
 
 def _same_json(answer: str, right: str) -> bool:
@@ -154,18 +151,9 @@ def _same_json(answer: str, right: str) -> bool:
         return False
 
 
-def _status(obj: dict[str, Any]) -> dict[str, Any]:
-    status: dict[str, Any] = obj.get("status") or {}
-    return status
-
-
-def _tell(obj: dict[str, Any] | None) -> str:
+def _tell(obj: Json | None) -> str:
     if obj is None:
         return "not there"
-    status = _status(obj)
-    said = [
-        f"{c['type']}={c['status']} {c['reason']}: {c.get('message', '')}"
-        for c in status.get("conditions", [])
-        if c.get("message")
-    ]
-    return f"{status.get('phase', 'Pending')} ({'; '.join(said)})"
+    told = [c for c in children(obj, "status", "conditions") if text(c, "message")]
+    said = "; ".join(f"{text(c, 'type')}={text(c, 'status')} {text(c, 'reason')}: {text(c, 'message')}" for c in told)
+    return f"{text(obj, 'status', 'phase', default='Pending')} ({said})"

@@ -3,9 +3,9 @@
 import json
 import os
 from pathlib import Path
-from typing import Any
 
 from graft_operator.demo.board import Board
+from graft_operator.local.fields import Json, child
 
 __all__ = ["render_story", "write_story"]
 
@@ -13,7 +13,7 @@ JOB_FACTS = ("phase", "metrics", "baselines", "gates", "dataset", "artifact", "u
 RELEASE_FACTS = ("phase", "url", "stable", "candidate", "analysis", "history")
 
 
-def render_story(board: Board, *, outcome: str, versions: dict[str, str]) -> dict[str, Any]:
+def render_story(board: Board, *, outcome: str, versions: dict[str, str]) -> Json:
     """Collect the story.
 
     Args:
@@ -48,14 +48,14 @@ def render_story(board: Board, *, outcome: str, versions: dict[str, str]) -> dic
     }
 
 
-def write_story(path: Path, story: dict[str, Any]) -> None:
+def write_story(path: Path, story: Json) -> None:
     """Write the story to a file, whole or not at all."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     temporary.write_text(json.dumps(story, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
     temporary.replace(path)
 
 
-def _facts(key: str, obj: dict[str, Any]) -> dict[str, Any]:
-    status = obj.get("status", {})
+def _facts(key: str, obj: Json) -> Json:
+    status = child(obj, "status")
     wanted = JOB_FACTS if key.startswith("finetunejob/") else RELEASE_FACTS
     return {name: status[name] for name in wanted if name in status}

@@ -10,12 +10,12 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import aiohttp
 
 from graft_core.clock import Clock
 from graft_operator.demo.board import Board
+from graft_operator.local.fields import Json, as_object, children, text
 
 __all__ = ["Question", "Traffic"]
 
@@ -68,13 +68,13 @@ class Traffic:
         """Begin to ask."""
         self._thread.start()
 
-    def stop(self) -> dict[str, Any]:
+    def stop(self) -> Json:
         """Stop asking, wait for the answers under way, and return the figures."""
         self._stop.set()
         self._thread.join(REQUEST_TIMEOUT_S + 5)
         return self.figures()
 
-    def figures(self) -> dict[str, Any]:
+    def figures(self) -> Json:
         """Return what came of it so far: counts, and by revision the share of right answers and the median latency."""
         return {
             "sent": self._sent,
@@ -112,17 +112,17 @@ class Traffic:
         started = self._clock.monotonic()
         try:
             async with session.post(f"{self._base_url}/chat/completions", json=body, headers=headers) as response:
-                answer = await response.json()
+                answer = as_object(await response.json())
                 self._outcomes[str(response.status)] += 1
                 if response.status != 200:
                     return
                 revision = response.headers.get("x-graft-revision", "?")
-                text = str(answer["choices"][0]["message"]["content"])
+                said = text(children(answer, "choices")[0], "message", "content")
         except (aiohttp.ClientError, TimeoutError, ValueError, LookupError) as error:
             self._outcomes[type(error).__name__] += 1
             return
         figures = self._by_revision.setdefault(revision, Figures())
-        right = question.is_right(text, question.expected)
+        right = question.is_right(said, question.expected)
         figures.answered += 1
         figures.right += right
         figures.seconds.append(self._clock.monotonic() - started)

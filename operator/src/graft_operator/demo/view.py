@@ -2,7 +2,7 @@
 
 import sys
 import threading
-from typing import Any, Protocol, Self, TextIO
+from typing import Protocol, Self, TextIO
 
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
@@ -12,6 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from graft_operator.demo.board import ActState, Board, Note
+from graft_operator.local.fields import Json, child, children, number, text
 
 __all__ = ["PlainView", "RichView", "View"]
 
@@ -136,59 +137,63 @@ def _acts(board: Board) -> RenderableType:
     )
 
 
-def _jobs(board: Board, jobs: dict[str, dict[str, Any]]) -> Table:
+def _jobs(board: Board, jobs: dict[str, Json]) -> Table:
     table = Table.grid(padding=(0, 2))
-    if board.base_model:
-        step, total = int(board.base_model.get("step", 0)), int(board.base_model.get("totalSteps", 1))
-        state = "cached" if board.base_model.get("cached") else "ready" if board.base_model.get("done") else "Training"
-        table.add_row("shop base model", Text(state), _bar(step, total), Text(f"{step}/{total}", style="dim"))
-    for key, obj in jobs.items():
-        status = obj.get("status", {})
-        progress = status.get("progress") or {}
-        phase = str(status.get("phase", "Pending"))
-        detail = f"step {progress.get('step', 0)}/{progress.get('totalSteps', 0)}" if progress else ""
-        if progress.get("loss") and phase == "Training":
-            detail += f"  loss {progress['loss']}  {progress.get('tokensPerSecond', 0)} tok/s  {progress.get('etaSeconds', 0)} s left"
-        detail = _score(status) or detail
-        bar = _bar(int(progress.get("step", 0)), int(progress.get("totalSteps", 0)) or 1)
+    base = board.base_model
+    if base:
+        step, total = number(base, "step"), number(base, "totalSteps")
+        state = "cached" if base.get("cached") else "ready" if "path" in base else "Training"
         table.add_row(
-            key.partition("/")[2], Text(phase, style=PHASE_STYLES.get(phase, "cyan")), bar, Text(detail, style="dim")
+            "shop base model", Text(state), _bar(step, total), Text(f"{step}/{total}" if total else "", "dim")
+        )
+    for key, obj in jobs.items():
+        status = child(obj, "status")
+        phase = text(status, "phase", default="Pending")
+        progress = child(status, "progress")
+        bar = _bar(number(progress, "step"), number(progress, "totalSteps"))
+        table.add_row(
+            key.partition("/")[2], Text(phase, PHASE_STYLES.get(phase, "cyan")), bar, Text(_detail(status), "dim")
         )
     return table
 
 
-def _score(status: dict[str, Any]) -> str:
-    gates = status.get("gates") or []
-    words = [f"{g['metric']} {g.get('value', '')} {'✔' if g['result'] == 'Pass' else '✘'}" for g in gates]
-    return "  ".join(words)
+def _detail(status: Json) -> str:
+    gates = children(status, "gates")
+    if gates:
+        return "  ".join(
+            f"{text(g, 'metric')} {text(g, 'value')} {'✔' if g['result'] == 'Pass' else '✘'}" for g in gates
+        )
+    progress = child(status, "progress")
+    if not number(progress, "totalSteps"):
+        return ""
+    steps = f"step {number(progress, 'step')}/{number(progress, 'totalSteps')}"
+    pace = f"  loss {text(progress, 'loss')}  {number(progress, 'tokensPerSecond')} tok/s  {number(progress, 'etaSeconds')} s left"
+    return steps + (pace if text(progress, "loss") else "")
 
 
-def _releases(board: Board, releases: dict[str, dict[str, Any]]) -> Table:
+def _releases(board: Board, releases: dict[str, Json]) -> Table:
     table = Table.grid(padding=(0, 2))
     for key, obj in releases.items():
-        name, status = key.partition("/")[2], obj.get("status", {})
-        phase = str(status.get("phase", "Pending"))
-        table.add_row(Text(name), Text(phase, style=PHASE_STYLES.get(phase, "cyan")), "", "")
+        name, status = key.partition("/")[2], child(obj, "status")
+        phase = text(status, "phase", default="Pending")
+        table.add_row(Text(name), Text(phase, PHASE_STYLES.get(phase, "cyan")))
         for role in ("stable", "candidate"):
-            arm = status.get(role)
+            arm = child(status, role)
             if arm:
+                weight = number(arm, "weight")
                 table.add_row(
-                    "",
-                    Text(f"{role} {arm['revision'][:7]}"),
-                    _bar(int(arm.get("weight", 0)), 100),
-                    Text(f"{arm.get('weight', 0)} %", style="dim"),
+                    "", Text(f"{role} {text(arm, 'revision')[:7]}"), _bar(weight, 100), Text(f"{weight} %", "dim")
                 )
-        for look in (status.get("analysis") or [])[-3:]:
-            style = {"Pass": "green", "Fail": "red"}.get(str(look["verdict"]), "dim")
-            words = f"{look['metric']}: {look.get('candidate', '')} against {look.get('stable', '')} ({look.get('samples', 0)} answers)"
-            table.add_row("", Text(str(look["verdict"]), style=style), Text(words, style="dim"), "")
+        for look in children(status, "analysis")[-3:]:
+            verdict = text(look, "verdict")
+            words = f"{text(look, 'metric')}: {text(look, 'candidate')} against {text(look, 'stable')} ({number(look, 'samples')} answers)"
+            table.add_row("", Text(verdict, {"Pass": "green", "Fail": "red"}.get(verdict, "dim")), Text(words, "dim"))
         figures = board.traffic.get(name)
         if figures:
             table.add_row(
                 "",
-                Text("traffic", style="dim"),
-                Text(f"{figures['sent']} sent, {figures['failed']} failed", style="dim"),
-                "",
+                Text("traffic", "dim"),
+                Text(f"{number(figures, 'sent')} sent, {number(figures, 'failed')} failed", "dim"),
             )
     return table
 
