@@ -25,9 +25,9 @@ from graft_operator.render.predictor_config import render_arm
 from graft_operator.render.revision import revision_of
 from graft_operator.render.train_request import render_train_request
 from tests.builders import BASE_REVISION, DATASET_DIGEST, a_finetunejob, a_release
+from tests.operator.reconcile.release_world import ReleaseWorld
 from tests.operator.reconcile.test_invariants import SPEC, job_world
 from tests.operator.reconcile.views import BLUE, GREEN, RED, a_target
-from tests.operator.reconcile.worlds import ReleaseWorld
 
 OUT = Path(__file__).resolve().parent / "out" / "decide.json"
 

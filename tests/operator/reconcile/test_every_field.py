@@ -28,7 +28,7 @@ from graft_operator.render.revision import revision_of
 from graft_operator.render.train_request import render_train_request
 from tests.builders import NOW, a_finetunejob, a_manifest, a_release, after
 from tests.operator.reconcile.fields import covering, document, leaves, merged
-from tests.operator.reconcile.test_modelrelease import candidate, stable, trying, watched
+from tests.operator.reconcile.releases import candidate, stable, trying, watched
 from tests.operator.reconcile.views import (
     BLUE,
     GREEN,

@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 from graft_core.api.v1alpha1.finetunejob import FineTuneJobPhase, GateStatus
 from graft_core.api.v1alpha1.modelrelease import ModelReleasePhase
 from graft_operator.reconcile.observed import NotYet, Refused
+from tests.operator.reconcile.job_world import JobWorld
+from tests.operator.reconcile.release_world import ReleaseWorld
 from tests.operator.reconcile.views import BLUE, GREEN, RED, a_target
-from tests.operator.reconcile.worlds import JobWorld, ReleaseWorld
 
 pytestmark = pytest.mark.timeout(60)
 

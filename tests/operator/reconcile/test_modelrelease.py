@@ -1,39 +1,39 @@
-"""Every row of the table in graft_operator.reconcile.modelrelease."""
+"""Rows 1 to 9, 11 and 12 of the table in graft_operator.reconcile.modelrelease."""
 
-from dataclasses import replace
-from datetime import datetime
 from typing import Any
 
 import pytest
 
 from graft_core.api.v1alpha1.modelrelease import (
-    AnalysisStatus,
-    ArmStatus,
-    CandidateStatus,
     DrainingStatus,
-    HistoryEntry,
     ModelReleasePhase,
     ModelReleaseStatus,
-    Verdict,
 )
-from graft_core.clock import to_rfc3339
-from graft_core.errors import Corrupt
 from graft_operator.reconcile.decision import (
     AddFinalizer,
     CreateArm,
-    ModelReleaseDecision,
     RemoveArm,
     RemoveFinalizer,
     SetWeights,
 )
-from graft_operator.reconcile.modelrelease import decide_modelrelease
-from graft_operator.reconcile.observed import NotYet, ObservedModelRelease, Refused
-from tests.builders import NOW, a_release, after
+from graft_operator.reconcile.observed import NotYet, Refused
+from tests.builders import NOW, after
+from tests.operator.reconcile.releases import (
+    DELETED,
+    SLOW,
+    at,
+    candidate,
+    decide,
+    history,
+    in_force,
+    stable,
+    trying,
+    weights,
+)
 from tests.operator.reconcile.views import (
     BLUE,
     GREEN,
     RED,
-    a_condition,
     a_target,
     a_view,
     a_window,
@@ -41,79 +41,6 @@ from tests.operator.reconcile.views import (
     condition,
     message,
 )
-
-CHECKS = [{"metric": "error_rate", "maxDelta": "0.02"}, {"metric": "latency_p95", "maxRatio": "1.25"}]
-ROLLOUT: dict[str, Any] = {
-    "steps": [
-        {"weight": 5, "minDurationSeconds": 60, "minRequests": 100},
-        {"weight": 50, "minDurationSeconds": 60, "minRequests": 100},
-    ],
-    "analysis": {"checks": CHECKS},
-}
-DELETED: dict[str, Any] = {"deletion_timestamp": to_rfc3339(NOW)}
-
-
-def decide(view: ObservedModelRelease, now: datetime = NOW) -> ModelReleaseDecision:
-    """Decide, and hold the pass to what every pass must keep."""
-    decision = decide_modelrelease(view, now)
-    status = decision.status
-    assert len(status.model_dump_json(by_alias=True).encode()) <= 32 * 1024
-    assert ModelReleaseStatus.model_validate_json(status.model_dump_json(by_alias=True)) == status
-    return decision
-
-
-def at(seconds: float = 0) -> str:
-    """Write a time as statuses hold it."""
-    return to_rfc3339(after(seconds))
-
-
-def stable(revision: str = BLUE, **fields: Any) -> ArmStatus:
-    """Build the stable arm's status, promoted long ago."""
-    values: dict[str, Any] = {"weight": 100, "promoted_at": at(-9000), **fields}
-    return ArmStatus(revision=revision, digest="sha256:" + revision[0] * 64, **values)
-
-
-def candidate(step: int = 0, **fields: Any) -> CandidateStatus:
-    """Build a candidate whose window opened a minute before NOW."""
-    values: dict[str, Any] = {
-        "weight": (5, 50)[step],
-        "since": at(-200),
-        "ready_at": at(-190),
-        "step_since": at(-70),
-        "weight_since": at(-60),
-        **fields,
-    }
-    return CandidateStatus(revision=GREEN, digest="sha256:" + "c" * 64, step=step, **values)
-
-
-def trying(step: int = 0, spec: dict[str, Any] | None = None, **fields: Any) -> ObservedModelRelease:
-    """Build a view in the middle of a rollout, with healthy figures."""
-    weight = (5, 50)[step]
-    status = fields.pop("status", None) or ModelReleaseStatus(
-        stable=stable(weight=100 - weight), candidate=fields.pop("candidate", candidate(step))
-    )
-    values: dict[str, Any] = {
-        "arms": (an_arm(BLUE, 100 - weight), an_arm(GREEN, weight)),
-        "windows": {BLUE: a_window(BLUE, after(-60), NOW), GREEN: a_window(GREEN, after(-60), NOW)},
-        **fields,
-    }
-    return a_view({"rollout": ROLLOUT, **(spec or {})}, status=status, **values)
-
-
-def history(*entries: tuple[str, Any]) -> tuple[HistoryEntry, ...]:
-    """Build a history of (revision, outcome)."""
-    return tuple(
-        HistoryEntry(revision=revision, digest="", outcome=outcome, reason="Why", message="told", at=at(-100))
-        for revision, outcome in entries
-    )
-
-
-SLOW = {"latency": ((0.1, 10.0), (1.0, 200.0), (float("inf"), 200.0))}
-
-
-def weights(decision: ModelReleaseDecision) -> dict[str, int] | None:
-    """Return the split that is asked for."""
-    return next((dict(a.weights) for a in decision.actions if isinstance(a, SetWeights)), None)
 
 
 def test_row_1_a_deleted_release_takes_its_candidate_back_first() -> None:
@@ -430,124 +357,6 @@ def test_row_9_a_spec_that_was_turned_back_takes_the_candidate_back_and_may_try_
     assert (entry.outcome, entry.reason) == ("Superseded", "SpecTurnedBack")
 
 
-def test_row_10_in_the_steady_state_nothing_is_done() -> None:
-    view = a_view(status=ModelReleaseStatus(stable=stable()), arms=(an_arm(BLUE, 100),), target=a_target(BLUE))
-    settled = decide(view)
-    again = decide(replace(view, release=view.release.model_copy(update={"status": settled.status})))
-    assert again.status is settled.status
-    assert (again.actions, again.events, again.look_again_s) == ((), (), None)
-    assert settled.status.phase is ModelReleasePhase.RELEASED
-
-
-def in_force(**fields: Any) -> ModelReleaseStatus:
-    return ModelReleaseStatus(stable=stable(), conditions=(a_condition("TrafficSplit", reason="InForce"),), **fields)
-
-
-def test_row_10_weights_edited_by_hand_are_told_and_restored() -> None:
-    view = a_view(status=in_force(), arms=(an_arm(BLUE, 100), an_arm(RED, 0)), requested={BLUE: 60, RED: 40})
-    decision = decide(replace(view, target=a_target(BLUE)))
-    assert weights(decision) == {BLUE: 100, RED: 0}
-    assert f"weights were found {RED} 40 %, {BLUE} 60 %, expected {BLUE} 100 %; restored" in {
-        event.message for event in decision.events
-    }
-
-
-def test_row_10_weights_edited_by_hand_are_kept_where_the_spec_says_so() -> None:
-    spec = {"rollout": {"onDrift": "Pause"}}
-    arms = (an_arm(BLUE, 100),)
-    view = a_view(spec, status=in_force(), arms=arms, requested={BLUE: 60}, target=a_target(BLUE))
-    first = decide(view)
-    assert condition(first, "TrafficSplit") == ("False", "DriftPaused")
-    later = decide(replace(view, release=a_release(spec, status=first.status), arms=(an_arm(BLUE, 60),)))
-    assert (first.actions, later.actions) == ((), ())
-    back = decide(a_view(spec, status=later.status, arms=arms, target=a_target(BLUE)))
-    assert condition(back, "TrafficSplit") == ("True", "InForce")
-
-
-def test_row_10_weights_edited_in_mid_step_are_restored_and_the_window_begins_anew() -> None:
-    decision = decide(trying(requested={BLUE: 80, GREEN: 20}, arms=(an_arm(BLUE, 80), an_arm(GREEN, 20))))
-    assert weights(decision) == {BLUE: 95, GREEN: 5}
-    assert decision.status.candidate is not None
-    assert decision.status.candidate.weight_since is None
-    assert "Drifted" in [event.reason for event in decision.events]
-
-
-def test_row_10_a_weight_of_ours_that_a_dead_pass_left_is_no_drift() -> None:
-    windows = {BLUE: a_window(BLUE, after(-60), NOW)}
-    view = trying(spec={"rollout": {**ROLLOUT, "onDrift": "Pause"}}, requested={BLUE: 50, GREEN: 50}, windows=windows)
-    decision = decide(view)
-    assert weights(decision) == {BLUE: 95, GREEN: 5}
-    assert "Drifted" not in [event.reason for event in decision.events]
-
-
-def watched(**fields: Any) -> ObservedModelRelease:
-    """Build a view soon after GREEN was promoted over BLUE."""
-    looks = tuple(
-        AnalysisStatus(step=1, metric=metric, stable=value, candidate=value, samples=200, verdict=Verdict.PASS)
-        for metric, value in (("error_rate", "0.01"), ("latency_p95", "0.15"))
-    )
-    status = ModelReleaseStatus(
-        stable=stable(GREEN, promoted_at=at(-60)),
-        draining=DrainingStatus(revision=BLUE, since=at(-30)),
-        analysis=looks,
-        history=history((BLUE, "Promoted"), (GREEN, "Promoted")),
-        conditions=(a_condition("TrafficSplit"),),
-    )
-    values: dict[str, Any] = {
-        "arms": (an_arm(GREEN, 100), an_arm(BLUE, 0)),
-        "windows": {GREEN: a_window(GREEN, after(-60), NOW, **SLOW)},
-        **fields,
-    }
-    return a_view({"rollout": ROLLOUT}, status=status, **values)
-
-
-def test_row_10_a_fail_within_the_watch_goes_back_to_the_warm_arm_at_once() -> None:
-    decision = decide(watched())
-    assert weights(decision) == {BLUE: 100, GREEN: 0}
-    assert (decision.status.history[-1].revision, decision.status.history[-1].reason) == (GREEN, "WatchFailed")
-    assert decision.status.candidate is not None
-    assert decision.status.candidate.revision == BLUE
-    back = decide(
-        replace(
-            watched(arms=(an_arm(GREEN, 0), an_arm(BLUE, 100))),
-            release=a_release({"rollout": ROLLOUT}, status=decision.status),
-        ),
-        after(1),
-    )
-    assert back.status.stable is not None
-    assert (back.status.stable.revision, back.status.stable.promoted_at) == (BLUE, None)
-    assert back.status.draining is not None
-    assert condition(back, "Released") == ("False", "RolledBack")
-
-
-def test_row_10_a_fail_within_the_watch_makes_the_previous_arm_again_where_it_is_gone() -> None:
-    decision = decide(watched(arms=(an_arm(GREEN, 100),), known={BLUE: "sha256:b", GREEN: "sha256:c"}))
-    assert decision.actions == (CreateArm(BLUE, None),)
-
-
-def test_row_10_a_fail_within_the_watch_with_no_way_back_is_told() -> None:
-    decision = decide(watched(arms=(an_arm(GREEN, 100),)))
-    assert condition(decision, "AnalysisHealthy") == ("False", "NoWayBack")
-    assert decision.actions == ()
-
-
-def test_row_10_healthy_figures_in_the_watch_change_nothing() -> None:
-    decision = decide(watched(windows={GREEN: a_window(GREEN, after(-60), NOW)}))
-    assert decision.actions == ()
-    assert decision.status.phase is ModelReleasePhase.RELEASED
-
-
-def test_row_10_after_the_watch_figures_are_no_longer_judged() -> None:
-    assert decide(watched(), after(541)).status.history == history((BLUE, "Promoted"), (GREEN, "Promoted"))
-
-
-def test_row_10_the_first_release_has_nothing_to_go_back_to() -> None:
-    view = watched()
-    status = view.release.status.model_copy(update={"history": history((GREEN, "Promoted"))})
-    decision = decide(replace(view, release=a_release({"rollout": ROLLOUT}, status=status)))
-    assert weights(decision) is None
-
-
 def test_row_11_a_revision_that_was_rolled_back_is_not_tried_again() -> None:
     status = in_force(history=history((GREEN, "RolledBack")))
     decision = decide(a_view(status=status, arms=(an_arm(BLUE, 100),)))
@@ -572,198 +381,3 @@ def test_row_12_another_revision_supersedes_the_candidate_and_begins_at_step_0()
     assert begun.actions == (CreateArm(RED, a_target(RED)),)
     assert begun.status.candidate is not None
     assert begun.status.candidate.step == 0
-
-
-def test_row_13_a_candidate_is_made_at_weight_0() -> None:
-    decision = decide(a_view(status=in_force(), arms=(an_arm(BLUE, 100),)))
-    assert decision.actions == (CreateArm(GREEN, a_target()),)
-    assert condition(decision, "Progressing") == ("True", "Progressing")
-
-
-def test_row_13_no_candidate_is_begun_while_abort_is_set() -> None:
-    decision = decide(a_view({"abort": True}, status=in_force(), arms=(an_arm(BLUE, 100),)))
-    assert decision.actions == ()
-    assert "spec.abort is true" in message(decision, "Progressing")
-
-
-def test_row_13_an_arm_of_that_revision_that_still_goes_away_is_waited_for() -> None:
-    arms = (an_arm(BLUE, 100), an_arm(GREEN, 0, terminating=True))
-    decision = decide(a_view(status=in_force(), arms=arms))
-    assert (decision.actions, decision.status.candidate) == ((), None)
-
-
-def test_row_14_a_candidate_that_is_not_ready_gets_no_traffic() -> None:
-    start = candidate(weight=0, ready_at=None, weight_since=None)
-    arms = (an_arm(BLUE, 100), an_arm(GREEN, 0, ready=False, message="loading"))
-    decision = decide(trying(candidate=start, arms=arms))
-    assert decision.actions == ()
-    assert "loading" in message(decision, "Progressing")
-
-
-def test_row_14_a_flap_ends_the_window_and_keeps_the_weight() -> None:
-    down = decide(trying(arms=(an_arm(BLUE, 95), an_arm(GREEN, 5, ready=False))))
-    assert down.actions == ()
-    assert down.status.candidate is not None
-    assert (down.status.candidate.unready_since, down.status.candidate.weight_since) == (at(), None)
-    back = decide(trying(status=down.status), after(10))
-    assert back.status.candidate is not None
-    assert (back.status.candidate.unready_since, back.status.candidate.weight_since) == (None, at(10))
-
-
-def test_row_14_a_candidate_whose_arm_vanished_is_made_again() -> None:
-    start = candidate(weight=0, ready_at=None, weight_since=None)
-    assert decide(trying(candidate=start, arms=(an_arm(BLUE, 100),))).actions == (CreateArm(GREEN, a_target()),)
-
-
-def test_row_14_a_promoting_candidate_that_flaps_keeps_what_it_has() -> None:
-    going = candidate(1, promoting=True, weight_since=None)
-    arms = (an_arm(BLUE, 0), an_arm(GREEN, 100, ready=False))
-    assert decide(trying(1, candidate=going, arms=arms)).actions == ()
-    arms = (an_arm(BLUE, 50), an_arm(GREEN, 50, ready=False))
-    assert decide(trying(1, candidate=going, arms=arms)).actions == ()
-
-
-def test_row_15_paused_holds_the_weights_and_keeps_reading() -> None:
-    decision = decide(trying(spec={"paused": True}))
-    assert decision.actions == ()
-    assert decision.status.phase is ModelReleasePhase.PAUSED
-    assert [look.verdict for look in decision.status.analysis] == [Verdict.PASS, Verdict.PASS]
-
-
-def test_row_15_a_candidate_that_gets_ready_while_paused_gets_no_weight() -> None:
-    start = candidate(weight=0, weight_since=None)
-    arms = (an_arm(BLUE, 100), an_arm(GREEN, 0))
-    assert decide(trying(spec={"paused": True}, candidate=start, arms=arms)).actions == ()
-
-
-def test_row_15_a_pause_does_not_eat_the_steps_deadline() -> None:
-    held = candidate(step_since=at(-9000), paused_since=at(-8000), weight_since=at(-8900))
-    few = {BLUE: a_window(BLUE, after(-50), NOW), GREEN: a_window(GREEN, after(-50), NOW, ok=30.0, errors=0.0)}
-    paused = decide(trying(spec={"paused": True}, candidate=held, windows=few))
-    resumed = decide(trying(candidate=held, windows=few))
-    assert paused.status.candidate == held
-    assert resumed.status.candidate is not None
-    assert (resumed.status.candidate.paused_since, resumed.status.candidate.step_since) == (None, at())
-
-
-def test_row_16_shadow_is_refused_by_name() -> None:
-    decision = decide(a_view({"rollout": {"shadow": {"percent": 20}}}))
-    assert message(decision, "Accepted") == "spec.rollout.shadow is not supported in this version"
-    assert decision.actions == ()
-
-
-def test_row_17_the_window_begins_when_the_weight_is_observed() -> None:
-    start = candidate(weight=0, weight_since=None)
-    asked = decide(trying(candidate=start, arms=(an_arm(BLUE, 100), an_arm(GREEN, 0))))
-    assert asked.actions == (SetWeights({BLUE: 95, GREEN: 5}, "rv-split"),)
-    not_yet = decide(
-        trying(status=asked.status, arms=(an_arm(BLUE, 100), an_arm(GREEN, 0)), requested={BLUE: 95, GREEN: 5}),
-        after(1),
-    )
-    assert not_yet.actions == ()
-    assert not_yet.status.candidate is not None
-    assert not_yet.status.candidate.weight_since is None
-    observed = decide(trying(status=not_yet.status), after(2))
-    assert observed.status.candidate is not None
-    assert observed.status.candidate.weight_since == at(2)
-
-
-@pytest.mark.parametrize(
-    ("figures", "now", "healthy"),
-    [
-        pytest.param({"since": after(-59)}, NOW, "True", id="too-early"),
-        pytest.param({"ok": 90.0, "errors": 0.0}, NOW, "True", id="too-few-requests"),
-        pytest.param({"ok": 9.0, "errors": 0.0}, NOW, "Unknown", id="too-few-samples"),
-        pytest.param({}, after(31), "Unknown", id="stale"),
-        pytest.param({"since": after(-61)}, NOW, "Unknown", id="of-an-earlier-step"),
-        pytest.param({"ok": float("nan")}, NOW, "Unknown", id="nan"),
-        pytest.param({"label": RED}, NOW, "Unknown", id="other-revision"),
-    ],
-)
-def test_row_18_without_a_pass_the_step_is_held(figures: dict[str, Any], now: datetime, healthy: str) -> None:
-    figures = dict(figures)
-    mine = a_window(figures.pop("label", GREEN), figures.pop("since", after(-60)), NOW, **figures)
-    decision = decide(trying(windows={BLUE: a_window(BLUE, after(-60), NOW), GREEN: mine}), now)
-    assert decision.actions == ()
-    assert decision.status.candidate is not None
-    assert (decision.status.candidate.step, condition(decision, "AnalysisHealthy")[0]) == (0, healthy)
-    assert decision.look_again_s is not None
-
-
-def test_row_18_missing_figures_are_noted_with_their_time() -> None:
-    decision = decide(trying(windows={}))
-    assert decision.status.candidate is not None
-    assert decision.status.candidate.data_missing_since == at()
-
-
-@pytest.mark.parametrize(
-    "changes",
-    [
-        pytest.param({"windows": {}, "candidate": candidate(data_missing_since=at(-121))}, id="no-data"),
-        pytest.param(
-            {"windows": {}, "candidate": candidate(step_since=at(-4000), weight_since=at(-3999))}, id="deadline"
-        ),
-    ],
-)
-def test_row_18_what_can_not_be_decided_pauses_where_the_spec_says_so(changes: dict[str, Any]) -> None:
-    decision = decide(trying(spec={"rollout": {**ROLLOUT, "onFailure": "Pause"}}, **changes))
-    assert decision.actions == ()
-    assert decision.status.phase is ModelReleasePhase.PAUSED
-
-
-def test_row_19_a_pass_goes_to_the_next_step() -> None:
-    decision = decide(trying(spec={"rollout": {**ROLLOUT, "onDrift": "Pause"}}))
-    assert "Drifted" not in [event.reason for event in decision.events]
-    assert weights(decision) == {BLUE: 50, GREEN: 50}
-    assert decision.status.candidate is not None
-    assert (decision.status.candidate.step, decision.status.candidate.weight_since) == (1, None)
-
-
-def test_row_19_without_checks_a_step_passes_on_time_and_requests_alone_and_says_so() -> None:
-    decision = decide(trying(spec={"rollout": {"steps": ROLLOUT["steps"]}}))
-    assert weights(decision) == {BLUE: 50, GREEN: 50}
-    assert "no checks are set" in message(decision, "AnalysisHealthy")
-
-
-def test_row_20_the_last_pass_promotes_and_the_old_arm_drains() -> None:
-    asked = decide(trying(1, spec={"rollout": {**ROLLOUT, "onDrift": "Pause"}}))
-    assert weights(asked) == {BLUE: 0, GREEN: 100}
-    assert asked.status.phase is ModelReleasePhase.PROMOTING
-    served = decide(trying(1, status=asked.status, arms=(an_arm(BLUE, 0), an_arm(GREEN, 100))), after(1))
-    assert served.status.stable == stable(GREEN, promoted_at=at(1))
-    assert served.status.draining is not None
-    assert (served.status.draining.revision, served.status.draining.since) == (BLUE, at(1))
-    assert served.status.phase is ModelReleasePhase.RELEASED
-    assert served.status.history[-1].outcome == "Promoted"
-
-
-def test_row_20_going_back_to_a_warm_arm_takes_one_pass() -> None:
-    status = in_force(draining=DrainingStatus(revision=RED, since=at(-5)), history=history((RED, "Promoted")))
-    view = a_view({"rollbackTo": RED}, status=status, arms=(an_arm(BLUE, 100), an_arm(RED, 0)))
-    assert weights(decide(view)) == {BLUE: 0, RED: 100}
-
-
-def test_row_20_going_back_to_a_revision_whose_arm_is_gone_makes_it_first() -> None:
-    view = a_view({"rollbackTo": RED}, status=in_force(), arms=(an_arm(BLUE, 100),), known={RED: "sha256:a"})
-    decision = decide(view)
-    assert decision.actions == (CreateArm(RED, None),)
-    assert decision.status.candidate is not None
-    assert decision.status.candidate.digest == "sha256:a"
-
-
-def test_row_20_going_back_to_what_runs_or_to_what_nobody_kept_changes_nothing() -> None:
-    here = decide(a_view({"rollbackTo": BLUE}, status=in_force(), arms=(an_arm(BLUE, 100),)))
-    nowhere = decide(a_view({"rollbackTo": RED}, status=in_force(), arms=(an_arm(BLUE, 100),)))
-    assert (here.actions, nowhere.actions) == ((), ())
-    assert here.status.phase is ModelReleasePhase.RELEASED
-    assert f"{RED!r} is not a revision that is kept; expected one of {BLUE}" in message(nowhere, "Progressing")
-
-
-def test_a_step_beyond_the_specs_steps_counts_as_the_last_one() -> None:
-    view = trying(1, spec={"rollout": {**ROLLOUT, "steps": [{"weight": 50, "minDurationSeconds": 60}]}})
-    assert weights(decide(view)) == {BLUE: 0, GREEN: 100}
-
-
-def test_a_status_that_holds_no_time_where_one_must_be_is_corrupt() -> None:
-    with pytest.raises(Corrupt, match=r"status.candidate.weightSince holds 'soon'"):
-        decide_modelrelease(trying(candidate=candidate(weight_since="soon")), NOW)
