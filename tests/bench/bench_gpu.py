@@ -50,7 +50,12 @@ BUDGET_S = 480.0
 GOAL = 1.0
 """The trainer is to be no slower than the plain one."""
 
-_QWEN = {"vocab_size": 151936, "max_position_embeddings": 32768, "rope_theta": 1e6, "rms_norm_eps": 1e-6}
+_QWEN: dict[str, Any] = {
+    "vocab_size": 151936,
+    "max_position_embeddings": 32768,
+    "rope_parameters": {"rope_type": "default", "rope_theta": 1e6},
+    "rms_norm_eps": 1e-6,
+}
 SHAPES: dict[str, dict[str, Any]] = {
     "Qwen2.5-0.5B": {
         "hidden_size": 896, "intermediate_size": 4864, "num_hidden_layers": 24, "num_attention_heads": 14,
@@ -240,7 +245,8 @@ def _plain(config: Qwen2Config, rows: Sequence[tuple[Encoded, float]], bed: Bed,
 
     order = list(torch.utils.data.RandomSampler(range(len(rows)), generator=torch.Generator().manual_seed(SEED)))
     try:
-        trainer = InOrder(model=model, args=arguments, train_dataset=list(rows), data_collator=_pad)
+        dataset: Any = list(rows)
+        trainer = InOrder(model=model, args=arguments, train_dataset=dataset, data_collator=_pad)
         return _timed(trainer, bed, size, [lengths[i] for i in order])
     finally:
         shutil.rmtree(folder, ignore_errors=True)

@@ -75,6 +75,9 @@ def test_a_run_killed_and_preempted_while_training_ends_as_an_undisturbed_one(tm
     assert preempted.attempt.resumed_from_step >= seen - 3
 
     assert start(tmp_path, run_dir).wait(300) == 0
+    after = finished(run_dir).attempt
+    assert after is not None
+    assert after.reason == "Preempted"
     assert adapter_of(finished(run_dir)) == adapter_of(finished(tmp_path / "whole"))
 
 

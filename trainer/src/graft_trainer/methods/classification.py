@@ -58,8 +58,9 @@ class Classification(Method):
     ) -> None:
         self._pad = pad_token_id
         self._labels = labels
-        self._train = train
-        self._validation = validation
+        # A list has all that a Dataset needs; Trainer's annotation asks for the class.
+        self._train: Any = train
+        self._validation: Any = validation
         self.has_validation = bool(validation)
         self.lengths = [len(ids) for ids, _, _ in train]
 

@@ -54,9 +54,9 @@ class EpochSampler(torch.utils.data.Sampler[int]):
 
     def __iter__(self) -> Iterator[int]:
         generator = torch.Generator().manual_seed(self._seed * 1_000_003 + self._epoch_of())
-        order = torch.randperm(len(self._lengths), generator=generator).tolist()
+        order: list[int] = torch.randperm(len(self._lengths), generator=generator).tolist()
         for start in range(0, len(order), self._batch):
-            yield from sorted(order[start : start + self._batch], key=lambda i: -self._lengths[i])
+            yield from sorted(order[start : start + self._batch], key=self._lengths.__getitem__, reverse=True)
 
 
 class LoopMixin(_Base):
@@ -71,6 +71,7 @@ class LoopMixin(_Base):
     tokens_seen: torch.Tensor | int = 0
     """Tokens without padding that were trained on in this process; on the device, since reading it waits for the GPU."""
     control: Any  # Trainer's
+    model: Any  # Trainer's; set before anything here is called
     loss_is_scaled_for_ga = True  # compute_loss divides by the whole step's weight already
 
     def weighted_loss(self, model: torch.nn.Module, inputs: dict[str, torch.Tensor]) -> torch.Tensor:
@@ -86,7 +87,7 @@ class LoopMixin(_Base):
         model: torch.nn.Module,
         inputs: dict[str, Any],
         return_outputs: bool = False,  # noqa: FBT001, FBT002  # Trainer's signature
-        num_items_in_batch: torch.Tensor | None = None,
+        num_items_in_batch: torch.Tensor | int | None = None,
     ) -> torch.Tensor:
         """Give one micro-batch's share of the step's loss."""
         total = self.weight_of(inputs) if num_items_in_batch is None else num_items_in_batch
@@ -222,6 +223,7 @@ class WatchCallback(TrainerCallback):
             ProgressStatus(
                 step=state.global_step,
                 total_steps=max(state.max_steps, 0),
+                steps=f"{state.global_step}/{max(state.max_steps, 0)}",
                 epoch=f"{state.epoch or 0.0:.4g}",
                 loss=None if self._loss is None else f"{self._loss:.6g}",
                 tokens_per_second=int(tokens / span_s) if span_s > 0 else 0,

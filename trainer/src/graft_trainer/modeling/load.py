@@ -41,14 +41,14 @@ def load_tokenizer(folder: Path) -> Any:  # noqa: ANN401  # untyped library
 
 def load_causal(folder: Path, *, on_gpu: bool) -> Any:  # noqa: ANN401  # untyped library
     """Load a causal model: bf16 on the GPU, fp32 on the CPU."""
-    model = AutoModelForCausalLM.from_pretrained(str(folder), **_options(on_gpu=on_gpu))
+    model: Any = AutoModelForCausalLM.from_pretrained(str(folder), **_options(on_gpu=on_gpu))
     return model.to("cuda") if on_gpu else model
 
 
 def load_classifier(folder: Path, labels: Sequence[str], *, seed: int, on_gpu: bool) -> Any:  # noqa: ANN401  # untyped library
     """Load an encoder with a classification head; a head that the folder lacks is drawn from the seed."""
     set_seed(seed)
-    model = AutoModelForSequenceClassification.from_pretrained(
+    model: Any = AutoModelForSequenceClassification.from_pretrained(
         str(folder),
         num_labels=len(labels),
         id2label=dict(enumerate(labels)),

@@ -5,7 +5,7 @@ import json
 import logging
 import os
 import warnings
-from collections.abc import Iterator
+from collections.abc import Generator
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -15,7 +15,7 @@ from pydantic import ValidationError
 from graft_core.api.v1alpha1.finetunejob import AttemptStatus, UsageStatus
 from graft_core.clock import Clock, SystemClock, to_rfc3339
 from graft_core.contracts.base import ObjectRef
-from graft_core.contracts.exit_codes import EXIT_CODES, ExitClass
+from graft_core.contracts.exit_codes import EXIT_CODES
 from graft_core.contracts.train_report import TrainReport
 from graft_core.contracts.train_request import TrainRequest
 from graft_core.errors import InvalidInput
@@ -46,6 +46,8 @@ class _Attempt:
     started_at: datetime
     started_s: float
     usage_file: Path
+    reason: str = ""
+    """How the attempt before ended, where it could say so."""
     gpus: int = 0
     child: Child | None = field(default=None)
 
@@ -75,7 +77,8 @@ def run_child(command: str, *, request_file: Path, run_dir: Path, clock: Clock |
     folder = RunFolder(run_dir.absolute())
     folder.make()
     clock = clock or SystemClock()
-    attempt = _Attempt(clock, clock.now(), clock.monotonic(), folder.work / _USAGE_FILE)
+    before = _end_of_the_one_before(folder.report)
+    attempt = _Attempt(clock, clock.now(), clock.monotonic(), folder.work / _USAGE_FILE, before)
     job = _UNKNOWN_JOB
     report: TrainReport
     with _log_file(folder.log):
@@ -95,6 +98,16 @@ def run_child(command: str, *, request_file: Path, run_dir: Path, clock: Clock |
     write_atomic(folder.report, report.to_json())
     _log.info("child_ended", command=command, exit_class=report.exit_class.value, message=report.message)
     return EXIT_CODES[report.exit_class]
+
+
+def _end_of_the_one_before(path: Path) -> str:
+    """Read how the last attempt in this folder ended, and take its report away: one that is found later must be this attempt's."""
+    try:
+        found = TrainReport.model_validate_json(path.read_bytes()).exit_class.value
+    except (OSError, ValueError):
+        found = ""
+    path.unlink(missing_ok=True)
+    return found
 
 
 def _read_request(path: Path) -> TrainRequest:
@@ -130,13 +143,12 @@ def _complete(report: TrainReport, attempt: _Attempt) -> TrainReport:
     with contextlib.suppress(OSError):
         write_atomic(attempt.usage_file, json.dumps({"train_seconds": usage.train_seconds}))
     resumed = attempt.child.resumed_from_step if attempt.child else 0
-    reason = "" if report.exit_class is ExitClass.SUCCEEDED else report.exit_class.value
-    status = AttemptStatus(started_at=to_rfc3339(attempt.started_at), resumed_from_step=resumed, reason=reason)
+    status = AttemptStatus(started_at=to_rfc3339(attempt.started_at), resumed_from_step=resumed, reason=attempt.reason)
     return report.model_copy(update={"usage": usage, "attempt": status})
 
 
 @contextlib.contextmanager
-def _log_file(path: Path) -> Iterator[None]:
+def _log_file(path: Path) -> Generator[None]:
     """Also keep the log in the run folder: it is published as train.log."""
     handler = logging.FileHandler(path, encoding="utf-8")
     handler.setFormatter(JsonFormatter())

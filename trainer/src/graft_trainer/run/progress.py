@@ -28,7 +28,7 @@ class ProgressWriter:
         self._clock = clock
         self._phase: TrainPhase = "Preparing"
         self._told_at = -math.inf
-        self._status = ProgressStatus()
+        self._status = ProgressStatus(steps="0/0")
         self._eval_loss: str | None = None
         self._resumed_from = 0
         # A kill may have torn the last line; start the next one on its own.

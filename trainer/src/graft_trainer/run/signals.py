@@ -5,7 +5,7 @@ is not already on the disk, so it ends the child at once by raising Preempted.
 """
 
 import signal
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from types import FrameType
 
@@ -27,7 +27,7 @@ class Stop:
             signal.signal(number, self._on_signal)
 
     @contextmanager
-    def deferred(self) -> Iterator[None]:
+    def deferred(self) -> Generator[None]:
         """Within it a signal is only remembered; the caller looks at `is_requested` where it can save."""
         self._is_deferred = True
         try:

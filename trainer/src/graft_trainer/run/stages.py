@@ -200,6 +200,7 @@ def _tell_published(child: Child, published: Published) -> TrainReport:
         "artifact": ArtifactStatus(
             uri=published.uri,
             digest=manifest.digest,
+            short_digest=manifest.digest.removeprefix("sha256:")[:12],
             size_bytes=sum(file.size_bytes for file in manifest.files),
             base_model=manifest.base_model.id,
             base_revision=manifest.base_model.revision,
