@@ -181,7 +181,7 @@ async def test_envoy_is_started_again_with_the_same_split_when_it_dies(world: Wo
             return False
 
     async with asyncio.timeout(20):
-        while not await answers():
+        while not await answers():  # noqa: ASYNC110  # a question to ask
             await asyncio.sleep(0.1)
 
 

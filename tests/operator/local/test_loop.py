@@ -9,7 +9,7 @@ from typing import Any, cast
 import pytest
 
 from graft_core.api.v1alpha1.finetunejob import FineTuneJob
-from graft_core.clock import SystemClock
+from graft_core.clock import SystemClock, to_rfc3339
 from graft_core.contracts.base import ObjectRef
 from graft_core.contracts.exit_codes import ExitClass
 from graft_core.contracts.train_report import Progress, TrainReport
@@ -53,7 +53,7 @@ class Shell:
         self.store = ObjectStore(self.database, clock, admit)
         self.processes = PretendedProcesses()
         self.told: list[str] = []
-        self.children = Children(self.database, self.processes, clock, settings, lambda uid: self.loop.mark_uid(uid))
+        self.children = Children(self.database, self.processes, clock, settings, self._changed)
         artifacts = Artifacts(clock, settings.state / "tmp")
         self.jobs = JobShell(self.store, self.children, artifacts, clock, Policy(), (settings.state / "store").as_uri())
         events = EventLog(self.database, clock)
@@ -67,6 +67,9 @@ class Shell:
             1.0,
             lambda body, kind, reason, message: self.told.append(reason),
         )
+
+    def _changed(self, uid: str) -> None:
+        self.loop.mark_uid(uid)
 
     def status(self) -> dict[str, Any]:
         return dict(self.store.get(KEY)["status"])
@@ -102,7 +105,7 @@ async def test_a_job_goes_from_check_to_training_and_then_nothing_is_written(she
     await until(lambda: len(shell.processes.attempts) == 2 and shell.status()["phase"] == "Training")
     assert shell.processes.attempts[1].command[1] == "run"
     progress = Progress.model_validate(
-        {"at": "2026-01-01T00:00:00Z", "phase": "Training", "status": {"step": 3, "total_steps": 9}}
+        {"at": to_rfc3339(SystemClock().now()), "phase": "Training", "status": {"step": 3, "total_steps": 9}}
     )
     (shell.processes.attempts[1].folder / "progress.jsonl").write_text(progress.to_json() + "\n")
     await until(lambda: shell.status().get("progress", {}).get("step") == 3)

@@ -78,7 +78,7 @@ async def test_a_living_attempt_is_found_again_and_ended_by_somebody_else(
 
 async def test_two_attempts_never_run_at_a_time(processes: OsProcesses, tmp_path: Path) -> None:
     who = processes.start(tmp_path, 1, ["/bin/sleep", "60"], ENV)
-    await until(lambda: (tmp_path / "pid.json").exists())
+    await until((tmp_path / "pid.json").exists)
     second = OsProcesses()
     other = second.start(tmp_path, 1, ["/bin/sh", "-c", "echo second"], ENV)
     ended = asyncio.Event()
@@ -118,7 +118,7 @@ async def test_a_pid_that_was_given_to_somebody_else_is_not_signalled(processes:
 
 async def test_a_second_supervisor_leaves_with_its_code(processes: OsProcesses, tmp_path: Path) -> None:
     who = processes.start(tmp_path, 1, ["/bin/sleep", "60"], ENV)
-    await until(lambda: (tmp_path / "pid.json").exists())
+    await until((tmp_path / "pid.json").exists)
     assert json.loads((tmp_path / "pid.json").read_text()) == {"pid": who[0], "attempt": 1}
     second = await asyncio.create_subprocess_exec(
         sys.executable, "-I", "-S", supervise.__file__, str(tmp_path), "1", "--", "/bin/true"
