@@ -18,7 +18,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -58,7 +58,7 @@ def main() -> int:
 
 
 def _parse() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--url", default="", help="OpenAI base URL of a gateway to measure as well")
     parser.add_argument("--model", default="shop", help="model name there")
     return parser.parse_args()
@@ -89,7 +89,7 @@ def _measure_predictor(folder: Path) -> list[dict[str, Any]]:
 
 
 @contextlib.contextmanager
-def _predictor(folder: Path, port: int) -> Iterator[tuple[subprocess.Popen[bytes], float, float]]:
+def _predictor(folder: Path, port: int) -> Generator[tuple[subprocess.Popen[bytes], float, float]]:
     command = [sys.executable, "-m", "graft_predictor", "--config", str(folder / "config.json"), "--port", str(port)]
     with (folder / "log.txt").open("wb") as log:
         started = time.monotonic()

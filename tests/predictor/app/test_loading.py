@@ -10,7 +10,6 @@ from prometheus_client import CollectorRegistry
 from graft_core.clock import SystemClock
 from graft_core.contracts.adapter_manifest import BaseModelPin
 from graft_core.errors import GraftError, InvalidInput, NotReady, Unavailable
-from graft_predictor.app import loading
 from graft_predictor.app.loading import Loader
 from graft_predictor.engines.base import Engine, LoadPlan
 from graft_predictor.pipeline.exchange import Call
@@ -120,7 +119,7 @@ async def test_what_is_out_of_reach_is_tried_again(tmp_path: Path, monkeypatch: 
         waits.append(seconds)
         assert service.readiness.reason == "Unavailable"
 
-    monkeypatch.setattr(loading.asyncio, "sleep", no_wait)
+    monkeypatch.setattr("graft_predictor.app.loading.asyncio.sleep", no_wait)
     service = a_service(tmp_path)
     faults: list[GraftError] = [Unavailable("the hub is out of reach") for _ in range(7)]
 

@@ -1,11 +1,14 @@
 """What every engine does, held against the double and the real ones alike."""
 
 import asyncio
+import shutil
 from collections.abc import AsyncGenerator, Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from graft_core.errors import Corrupt
 from graft_core.tasks.messages import Message
 from graft_predictor.engines.base import Chunk, ContextLengthExceeded, Engine, GenerateRequest, LoadPlan, Sampling
 from graft_predictor.engines.registry import make_engine
@@ -158,6 +161,18 @@ class TestCausal:
 
         assert chunks[-1].usage is not None
         assert chunks[-1].usage.completion_tokens == 2
+
+    def test_row_53_a_chat_template_that_reaches_for_python_is_refused(
+        self, artifacts: Callable[[str], Artifact], tmp_path: Path
+    ) -> None:
+        artifact = artifacts("causal")
+        folder = Path(shutil.copytree(artifact.folder, tmp_path / "forged"))
+        forged = "{{ ''.__class__.__mro__[1].__subclasses__() }}"
+        (folder / "chat_template.jinja").write_text(forged)
+        engine = make_engine(replace(plan_of(artifact), adapter_dir=folder))
+
+        with pytest.raises(Corrupt, match="chat template cannot be rendered"):
+            engine.load()
 
     async def test_folded_weights_answer_as_the_adapter_beside_the_base(
         self, causal: Engine, artifacts: Callable[[str], Artifact]

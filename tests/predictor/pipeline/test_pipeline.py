@@ -1,6 +1,7 @@
 """The order of a request's stages, and what each does when something goes wrong."""
 
 import asyncio
+from collections.abc import AsyncGenerator
 from typing import Any
 
 import pytest
@@ -8,15 +9,15 @@ import pytest
 from graft_core.errors import InvalidInput, NotSupported
 from graft_core.tasks.messages import Message
 from graft_predictor.caching.base import CachedAnswer
-from graft_predictor.engines.base import Chunk, ContextLengthExceeded, EngineFailed, Sampling, Usage
+from graft_predictor.engines.base import Chunk, ContextLengthExceeded, EngineFailed, GenerateRequest, Sampling, Usage
 from graft_predictor.guards.base import GuardrailBlocked
 from graft_predictor.pipeline.errors import DeadlineExceeded, Overloaded
 from graft_predictor.pipeline.exchange import Call, Exchange
 from tests.predictor.builders import Arm, a_json_task, an_arm
 from tests.predictor.doubles import ScriptedEngine
 
-CACHED = {"cache": {"memory": {"maxEntries": 10}}}
-JSON_GUARD = {"guardrails": {"output": [{"type": "json-schema", "action": "repair"}]}}
+CACHED: dict[str, Any] = {"cache": {"memory": {"maxEntries": 10}}}
+JSON_GUARD: dict[str, Any] = {"guardrails": {"output": [{"type": "json-schema", "action": "repair"}]}}
 
 
 def a_call(text: str = "hello", **changes: Any) -> Call:
@@ -204,7 +205,7 @@ async def test_the_input_guard_counts_the_rendered_prompt() -> None:
 @pytest.mark.parametrize(("on_error", "is_open"), [("open", True), ("closed", False)])
 async def test_an_input_guard_that_fails_does_what_on_error_says(on_error: str, is_open: bool) -> None:
     engine = ScriptedEngine()
-    engine.count_tokens = lambda messages: 1 // 0  # type: ignore[method-assign, assignment]  # a guard that breaks
+    engine.count_tokens = lambda messages: 1 // 0  # type: ignore[method-assign]  # a guard that breaks
     engine.generate = ScriptedEngine().generate  # type: ignore[method-assign]  # which counts, too
     arm = an_arm(engine, guardrails={"input": [{"type": "max-tokens", "max": 9}], "onError": on_error})
 
@@ -319,7 +320,7 @@ async def test_row_58_a_prompt_that_nobody_can_see_is_refused(text: str) -> None
 
 async def test_an_engine_that_ends_without_a_reason_has_failed() -> None:
     class Silent(ScriptedEngine):
-        async def generate(self, request: object) -> Any:  # type: ignore[override]  # a double that breaks the contract
+        async def generate(self, request: GenerateRequest) -> AsyncGenerator[Chunk]:
             yield Chunk("half")
 
     for task, config in ((None, {}), (a_json_task(), JSON_GUARD)):

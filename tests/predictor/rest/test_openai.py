@@ -10,7 +10,7 @@ from graft_predictor.pipeline.metrics import MAX_FOREIGN_REVISIONS
 from tests.predictor.builders import REVISION, a_json_task, a_label_task, an_arm, events_of
 from tests.predictor.doubles import ScriptedEngine, SetClock
 
-CACHED = {"cache": {"memory": {"maxEntries": 10}, "tenantHeader": "x-tenant-id"}}
+CACHED: dict[str, Any] = {"cache": {"memory": {"maxEntries": 10}, "tenantHeader": "x-tenant-id"}}
 
 
 @pytest.mark.parametrize("prefix", ["/v1", "/openai/v1"])
@@ -295,7 +295,7 @@ async def test_a_tenant_header_of_another_form_is_refused(tenant: str) -> None:
     response = await arm.client.post(
         "/v1/chat/completions",
         json={"messages": [{"role": "user", "content": "x"}]},
-        headers={"x-tenant-id": tenant.encode("latin-1")},  # type: ignore[dict-item]  # bytes are what travels
+        headers=[(b"x-tenant-id", tenant.encode("latin-1"))],
     )
 
     assert response.status_code == 400
