@@ -1,0 +1,71 @@
+"""docs/user/troubleshooting.md names each reason that Graft sets, and no other."""
+
+import ast
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+from graft_core.contracts.exit_codes import ExitClass
+from tests.house import ROOT
+
+PAGE = ROOT / "docs" / "user" / "troubleshooting.md"
+SOURCES = sorted((ROOT / "operator" / "src" / "graft_operator" / "reconcile").glob("*.py"))
+CHILDREN = ROOT / "operator" / "src" / "graft_operator" / "local" / "children.py"
+CAMEL = re.compile(r"[A-Z][a-z]+(?:[A-Z][a-z]+)*")
+
+NO_REASONS = {
+    *("True", "False", "Unknown", "Normal", "Warning"),
+    *("Scheduled", "AnalysisHealthy", "ArtifactVerified", "TrafficSplit", "Suspended"),  # conditions
+    *("Suspend", "Watchdog", "End"),  # StopReason
+    *("InsufficientEvidence", "Job", "Orphan"),  # values of fields
+}
+"""CamelCase words of the reconcilers that are something else."""
+
+NO_CONDITION = {ExitClass.SUCCEEDED.value}
+"""An exit class that never is the reason of anything."""
+
+
+def _words(node: ast.AST) -> Iterator[str]:
+    """Yield CamelCase texts, but for what is exported or an annotation."""
+    for child in ast.iter_child_nodes(node):
+        if isinstance(child, ast.Assign) and any(isinstance(t, ast.Name) and t.id == "__all__" for t in child.targets):
+            continue
+        if isinstance(child, ast.Constant) and isinstance(child.value, str) and CAMEL.fullmatch(child.value):
+            yield child.value
+        if isinstance(child, ast.arg | ast.AnnAssign):
+            continue
+        yield from _words(child)
+
+
+def _reasons_in_code() -> set[str]:
+    found = {word for path in SOURCES for word in _words(ast.parse(path.read_text(encoding="utf-8")))}
+    found |= {kind.value for kind in ExitClass} - NO_CONDITION
+    found |= {"Preparing", "Training", "Evaluating", "Publishing"}  # graft_core.contracts.train_report.TrainPhase
+    return (found | _pending_reasons(CHILDREN)) - NO_REASONS
+
+
+def _pending_reasons(path: Path) -> set[str]:
+    calls = [
+        node
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "Pending"
+    ]
+    return {
+        arg.value
+        for call in calls
+        for arg in call.args
+        if isinstance(arg, ast.Constant) and isinstance(arg.value, str) and CAMEL.fullmatch(arg.value)
+    }
+
+
+def _reasons_on_the_page() -> set[str]:
+    text = PAGE.read_text(encoding="utf-8").partition("## When a command says no")[0]
+    return set(re.findall(r"^\| `([A-Z][A-Za-z]+)` \|", text, re.MULTILINE))
+
+
+def test_every_reason_has_its_line() -> None:
+    assert _reasons_in_code() - _reasons_on_the_page() == set()
+
+
+def test_no_line_is_about_a_reason_that_is_never_set() -> None:
+    assert _reasons_on_the_page() - _reasons_in_code() == set()
