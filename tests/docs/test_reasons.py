@@ -32,9 +32,9 @@ def _words(node: ast.AST) -> Iterator[str]:
             continue
         if isinstance(child, ast.Constant) and isinstance(child.value, str) and CAMEL.fullmatch(child.value):
             yield child.value
-        if isinstance(child, ast.arg | ast.AnnAssign):
+        if isinstance(child, ast.arg):
             continue
-        yield from _words(child)
+        yield from _words(child.value if isinstance(child, ast.AnnAssign) and child.value else child)
 
 
 def _reasons_in_code() -> set[str]:
