@@ -68,7 +68,7 @@ class Recipe:
     """What decides the weights, beside the scripts and the library versions."""
 
     seed: int = 0
-    steps: int = 600
+    steps: int = 400
     batch: int = 16
     hidden: int = 192
     layers: int = 4
