@@ -80,7 +80,7 @@ def train(request: TrainRequest, folder: Path) -> TrainReport:
         progress = Progress(
             at=datetime.now(UTC).isoformat(),  # a process of its own
             phase="Training",
-            status=ProgressStatus(step=step + 1, total_steps=total, loss="0.5"),
+            status=ProgressStatus.model_validate({"step": step + 1, "totalSteps": total, "loss": "0.5"}),
             resumed_from_step=first,
         )
         with (folder / "progress.jsonl").open("a") as file:
@@ -120,8 +120,8 @@ def publish(request: TrainRequest) -> TrainReport:
     pointer = ArtifactPointer(uid=request.job.uid, uri=uri, digest=digest)
     store, key = open_store(f"{request.output_prefix}by-uid/{request.job.uid}.json")
     store.put_if_absent(key, pointer.to_json().encode())
-    artifact = ArtifactStatus(
-        uri=uri, digest=digest, size_bytes=len(weights), base_model=request.model.id, base_revision=BASE
+    artifact = ArtifactStatus.model_validate(
+        {"uri": uri, "digest": digest, "sizeBytes": len(weights), "baseModel": request.model.id, "baseRevision": BASE}
     )
     return TrainReport(
         job=request.job,

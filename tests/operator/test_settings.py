@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from graft_core.errors import InvalidInput
-from graft_operator.local.gateway import find_envoy
+from graft_operator.local.envoy_binary import find_envoy
 from graft_operator.settings import LocalSettings
 
 
@@ -42,7 +42,7 @@ def test_envoy_is_found_or_told_where_to_get_it(tmp_path: Path, monkeypatch: pyt
     assert find_envoy(None).endswith("envoy")
     with pytest.raises(InvalidInput, match="not an executable file"):
         find_envoy(str(tmp_path / "envoy"))
-    monkeypatch.setattr("graft_operator.local.gateway.import_module", _no_module)
+    monkeypatch.setattr("graft_operator.local.envoy_binary.import_module", _no_module)
     on_path = tmp_path / "envoy"
     on_path.write_text("#!/bin/sh\n")
     on_path.chmod(0o755)

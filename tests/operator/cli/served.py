@@ -13,8 +13,9 @@ from graft_core.clock import SystemClock
 from graft_operator.local.admission import admit
 from graft_operator.local.api import create_app, serve_socket
 from graft_operator.local.database import Database
+from graft_operator.local.documents import ObjectKey
 from graft_operator.local.events import EventLog
-from graft_operator.local.objects import ObjectKey, ObjectStore
+from graft_operator.local.objects import ObjectStore
 
 T = TypeVar("T")
 

@@ -15,9 +15,10 @@ from graft_operator.local.admission import admit
 from graft_operator.local.api import create_app, serve_socket
 from graft_operator.local.client import Client
 from graft_operator.local.database import Database
+from graft_operator.local.documents import ObjectKey
 from graft_operator.local.events import EventLog
 from graft_operator.local.faults import AlreadyExists, Expired, Invalid, NotFound
-from graft_operator.local.objects import ObjectKey, ObjectStore
+from graft_operator.local.objects import ObjectStore
 from tests.operator.local.doubles import ManualClock, a_job, a_release
 
 JOBS = "/apis/graft.dev/v1alpha1/namespaces/default/finetunejobs"

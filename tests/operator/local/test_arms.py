@@ -11,8 +11,9 @@ import pytest
 from graft_core.api.v1alpha1.modelrelease import ModelRelease
 from graft_core.clock import SystemClock
 from graft_core.errors import Conflict
-from graft_operator.local.arms import ArmRecord, Arms, is_free
+from graft_operator.local.arms import ArmRecord, Arms
 from graft_operator.local.database import Database
+from graft_operator.local.sockets import is_free
 from graft_operator.render.predictor_config import ArmRecipe, render_arm
 from graft_operator.settings import LocalSettings
 from tests.e2e.arm_double import ArmDouble

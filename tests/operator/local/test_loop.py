@@ -18,10 +18,11 @@ from graft_operator.local.admission import admit
 from graft_operator.local.artifacts import Artifacts
 from graft_operator.local.children import Children
 from graft_operator.local.database import Database
+from graft_operator.local.documents import ObjectKey
 from graft_operator.local.events import EventLog
 from graft_operator.local.job_shell import JobShell
 from graft_operator.local.loop import Loop
-from graft_operator.local.objects import ObjectKey, ObjectStore
+from graft_operator.local.objects import ObjectStore
 from graft_operator.local.release_shell import ReleaseShell
 from graft_operator.reconcile.decision import FineTuneJobDecision
 from graft_operator.reconcile.observed import Policy

@@ -11,8 +11,9 @@ import pytest
 from graft_core.errors import Conflict
 from graft_operator.local.admission import admit
 from graft_operator.local.database import Database
+from graft_operator.local.documents import ObjectKey, to_key
 from graft_operator.local.faults import AlreadyExists, Expired, Invalid, NotFound, TooLarge
-from graft_operator.local.objects import ObjectKey, ObjectStore, to_key
+from graft_operator.local.objects import ObjectStore
 from tests.operator.local.doubles import ManualClock, a_job, a_release
 
 KEY = ObjectKey("FineTuneJob", "default", "texts")

@@ -33,12 +33,20 @@ CANARY = ReleaseRoute(
     sticky_header="x-user-id",
     timeout_s=120,
 )
-OTHER = ReleaseRoute(namespace="ml", name="texts", arms=(ArmEndpoint(A, "127.0.0.1", 41003),), weights={A: 100}, stable=A)
+OTHER = ReleaseRoute(
+    namespace="ml", name="texts", arms=(ArmEndpoint(A, "127.0.0.1", 41003),), weights={A: 100}, stable=A
+)
 STARTING = ReleaseRoute(namespace="ml", name="starting", arms=(ArmEndpoint(A, "127.0.0.1", 41004),))
 
 CASES: dict[str, dict[str, Any]] = {
     "bootstrap": render_bootstrap(
-        GatewaySettings(host="127.0.0.1", port=8080, admin_socket="/state/gateway/admin.sock", folder="/state/gateway", access_log="/state/gateway/access.log")
+        GatewaySettings(
+            host="127.0.0.1",
+            port=8080,
+            admin_socket="/state/gateway/admin.sock",
+            folder="/state/gateway",
+            access_log="/state/gateway/access.log",
+        )
     ),
     "empty-routes": render_routes([], "v0"),
     "canary-clusters": render_clusters([CANARY], "v1"),

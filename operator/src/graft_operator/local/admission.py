@@ -3,8 +3,8 @@
 from typing import Any
 
 from graft_core.api.validation import apply_defaults, validate_object
+from graft_operator.local.documents import meta_of
 from graft_operator.local.faults import Cause, Invalid
-from graft_operator.local.objects import meta_of
 
 __all__ = ["admit"]
 

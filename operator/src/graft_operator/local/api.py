@@ -25,9 +25,10 @@ from aiohttp import web
 from graft_core.api.v1alpha1.names import GROUP, PLURALS, VERSION
 from graft_core.errors import GraftError, InvalidInput
 from graft_core.telemetry.logs import get_log
+from graft_operator.local.documents import ObjectKey, meta_of
 from graft_operator.local.events import EventLog
 from graft_operator.local.faults import NotFound, to_status
-from graft_operator.local.objects import ObjectKey, ObjectStore, meta_of
+from graft_operator.local.objects import ObjectStore
 
 __all__ = ["Control", "LogSource", "create_app", "serve_socket"]
 

@@ -5,12 +5,10 @@ give it weight. What starts it (config, environment, limits) is kept by revision
 """
 
 import asyncio
-import contextlib
 import json
 import os
 import shutil
 import signal
-import socket
 from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
@@ -22,13 +20,14 @@ from pydantic import BaseModel, ConfigDict
 from graft_core.clock import Clock, from_rfc3339, to_rfc3339
 from graft_core.errors import Conflict
 from graft_core.telemetry.logs import get_log
-from graft_operator.local.children import write_text
 from graft_operator.local.database import Database
+from graft_operator.local.files import write_text
 from graft_operator.local.processes import Processes
+from graft_operator.local.sockets import free_port, is_free
 from graft_operator.render.predictor_config import ArmRecipe
 from graft_operator.settings import LocalSettings
 
-__all__ = ["ArmRecord", "Arms", "free_port", "is_free"]
+__all__ = ["ArmRecord", "Arms"]
 
 _LOG = get_log(__name__)
 
@@ -377,23 +376,6 @@ class Arms:
         self._records.pop(record.key, None)
         self._ready.pop(record.key, None)
         self._changed(record.uid)
-
-
-def free_port() -> int:
-    """Ask the system for a loopback port that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-def is_free(port: int, host: str = "127.0.0.1") -> bool:
-    """Say whether a port can be listened on."""
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        with contextlib.suppress(OSError):
-            probe.bind((host, port))
-            return True
-    return False
 
 
 async def _ask(session: aiohttp.ClientSession, port: int) -> str:

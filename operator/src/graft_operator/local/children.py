@@ -24,6 +24,7 @@ from graft_core.errors import Conflict
 from graft_core.telemetry.logs import get_log
 from graft_operator.local.child_record import ChildRecord, after_exit
 from graft_operator.local.database import Database
+from graft_operator.local.files import write_text
 from graft_operator.local.processes import Processes
 from graft_operator.local.progress import first_resumed_step
 from graft_operator.reconcile.decision import CreateChild, DeleteChild, ResumeChild, StopChild
@@ -43,7 +44,7 @@ from graft_operator.reconcile.observed import (
 from graft_operator.render.limits import child_limits
 from graft_operator.settings import LocalSettings
 
-__all__ = ["Children", "write_text"]
+__all__ = ["Children"]
 
 _LOG = get_log(__name__)
 
@@ -403,13 +404,6 @@ class Children:
         self._db.drop_record(_AREA, record.name)
         del self._records[record.name]
         self._changed(record.uid)
-
-
-def write_text(path: Path, text: str) -> None:
-    """Replace a file whole."""
-    draft = path.with_name(path.name + ".tmp")
-    draft.write_text(text, encoding="utf-8")
-    draft.replace(path)
 
 
 def _describe(kind: ExitClass, record: ChildRecord) -> str:

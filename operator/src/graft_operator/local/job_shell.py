@@ -6,7 +6,8 @@ from graft_core.api.v1alpha1.finetunejob import FineTuneJob
 from graft_core.clock import Clock
 from graft_operator.local.artifacts import Artifacts
 from graft_operator.local.children import Children
-from graft_operator.local.objects import ObjectKey, ObjectStore
+from graft_operator.local.documents import ObjectKey
+from graft_operator.local.objects import ObjectStore
 from graft_operator.local.progress import last_progress
 from graft_operator.reconcile.decision import (
     AddFinalizer,

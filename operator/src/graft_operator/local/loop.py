@@ -18,9 +18,10 @@ from graft_core.api.v1alpha1.names import KIND_FINETUNEJOB, KIND_MODELRELEASE
 from graft_core.clock import Clock
 from graft_core.errors import Conflict, GraftError, NotReady
 from graft_core.telemetry.logs import get_log
+from graft_operator.local.documents import ObjectKey, to_key
 from graft_operator.local.events import EventLog
 from graft_operator.local.job_shell import JobShell
-from graft_operator.local.objects import ObjectKey, ObjectStore, to_key
+from graft_operator.local.objects import ObjectStore
 from graft_operator.local.release_shell import ReleaseShell
 from graft_operator.reconcile.decision import FineTuneJobDecision, ModelReleaseDecision
 

@@ -17,15 +17,16 @@ from collections import deque
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
-from typing import Any, Literal, cast
+from typing import Literal
 
 from graft_core.api.v1alpha1.names import FINALIZER, GROUP, PLURALS
 from graft_core.clock import Clock, to_rfc3339
 from graft_core.errors import Conflict
 from graft_operator.local.database import Database
+from graft_operator.local.documents import Body, ObjectKey, label_of, strings_of, to_key, user_meta
 from graft_operator.local.faults import AlreadyExists, Cause, Expired, Invalid, NotFound, TooLarge
 
-__all__ = ["Admit", "Applied", "ObjectKey", "ObjectStore", "WatchEvent", "meta_of", "to_key"]
+__all__ = ["Admit", "Applied", "ObjectStore", "WatchEvent"]
 
 MAX_OBJECT_BYTES = 1_500_000
 """etcd's limit on a request, so that what is taken here is taken there."""
@@ -36,23 +37,8 @@ MAX_ANNOTATION_BYTES = 256 * 1024
 WATCH_RING = 4096
 """Changes kept for watchers that come back; one further behind lists again."""
 
-Body = dict[str, Any]
-"""An object as JSON."""
-
 Admit = Callable[[Body, Body | None], Body]
 """Checks a new object against its schema, its rules and its older self; returns it with defaults filled in, raises Invalid."""
-
-
-@dataclass(frozen=True, order=True)
-class ObjectKey:
-    """Kind, namespace and name."""
-
-    kind: str
-    namespace: str
-    name: str
-
-    def __str__(self) -> str:
-        return f"{PLURALS[self.kind]}/{self.name}"
 
 
 @dataclass(frozen=True)
@@ -71,27 +57,6 @@ class Applied:
 
     outcome: Literal["created", "configured", "unchanged"]
     object: Body
-
-
-def to_key(body: Body) -> ObjectKey:
-    """Name the object that a document is about.
-
-    Raises:
-        Invalid: The kind is not one of ours, or there is no usable name.
-    """
-    kind, meta = body.get("kind"), meta_of(body)
-    if kind not in PLURALS:
-        raise Invalid("the document", [Cause("kind", f"{kind!r} is not known; expected {' or '.join(PLURALS)}")])
-    name, namespace = meta.get("name"), meta.get("namespace", "default")
-    if not isinstance(name, str) or not isinstance(namespace, str):
-        raise Invalid(f"{kind}", [Cause("metadata.name", f"{name!r} is not a name; expected a DNS label")])
-    return ObjectKey(str(kind), namespace, name)
-
-
-def meta_of(body: Body) -> Body:
-    """Return the metadata, or an empty map where it is missing or something else."""
-    meta = body.get("metadata")
-    return cast("Body", meta) if isinstance(meta, dict) else {}
 
 
 class ObjectStore:
@@ -149,7 +114,7 @@ class ObjectStore:
         checked = self._checked(body, None)
         if self.find(key) is not None:
             raise AlreadyExists(f"{key} already exists in namespace {key.namespace!r}")
-        meta = _user_meta(checked)
+        meta = user_meta(checked)
         meta |= {"uid": str(uuid.uuid4()), "generation": 1, "creationTimestamp": to_rfc3339(self._clock.now())}
         # The reconciler's own finalizer from the first moment on: no deletion can overtake the first pass.
         meta["finalizers"] = [FINALIZER]
@@ -256,12 +221,12 @@ class ObjectStore:
             try:
                 self._apply_one(body, dry_run=True)
             except Invalid as error:
-                label = _label(body)
+                label = label_of(body)
                 causes += [
                     Cause(f"{label}: {c.field}" if len(bodies) > 1 else c.field, c.message) for c in error.causes
                 ]
         if causes:
-            raise Invalid("the request" if len(bodies) > 1 else _label(bodies[0]), causes)
+            raise Invalid("the request" if len(bodies) > 1 else label_of(bodies[0]), causes)
         if dry_run:
             return [self._apply_one(body, dry_run=True) for body in bodies]
         with self._db.transaction():
@@ -318,14 +283,14 @@ class ObjectStore:
         meta = dict(body.get("metadata") or {})
         revision = meta.get("resourceVersion", old["metadata"]["resourceVersion"])
         for field in ("labels", "annotations"):
-            meta[field] = {**old["metadata"].get(field, {}), **_strings(meta.get(field), f"metadata.{field}", key)}
+            meta[field] = {**old["metadata"].get(field, {}), **strings_of(meta.get(field), f"metadata.{field}", key)}
         new = self.update({**body, "metadata": {**meta, "resourceVersion": revision}}, dry_run=dry_run)
-        is_same = new["spec"] == old["spec"] and _user_meta(new) == _user_meta(old)
+        is_same = new["spec"] == old["spec"] and user_meta(new) == user_meta(old)
         return Applied("unchanged" if is_same else "configured", new)
 
     def _replace(self, key: ObjectKey, old: Body, body: Body, *, dry_run: bool) -> Body:
         checked = self._checked(body, old)
-        meta = {**old["metadata"], **_user_meta(checked)}
+        meta = {**old["metadata"], **user_meta(checked)}
         for field in ("labels", "annotations"):
             if field not in checked["metadata"]:
                 meta.pop(field, None)
@@ -341,10 +306,10 @@ class ObjectStore:
     def _checked(self, body: Body, old: Body | None) -> Body:
         size = len(json.dumps(body, ensure_ascii=False).encode(errors="replace"))
         if size > MAX_OBJECT_BYTES:
-            raise TooLarge(f"{_label(body)} has {size} bytes; expected at most {MAX_OBJECT_BYTES}")
+            raise TooLarge(f"{label_of(body)} has {size} bytes; expected at most {MAX_OBJECT_BYTES}")
         key = to_key(body)
         for field in ("labels", "annotations"):
-            held = _strings(body["metadata"].get(field), f"metadata.{field}", key)
+            held = strings_of(body["metadata"].get(field), f"metadata.{field}", key)
             if sum(len(k.encode()) + len(v.encode()) for k, v in held.items()) > MAX_ANNOTATION_BYTES:
                 raise Invalid(
                     str(key), [Cause(f"metadata.{field}", f"too long: must have at most {MAX_ANNOTATION_BYTES} bytes")]
@@ -389,23 +354,3 @@ class ObjectStore:
         self._ring.append(event)
         for queue in self._watchers:
             queue.put_nowait(event)
-
-
-def _user_meta(body: Body) -> Body:
-    """Keep what is the user's own to write."""
-    meta = body["metadata"]
-    kept = {"name": meta["name"], "namespace": meta.get("namespace", "default")}
-    return kept | {field: meta[field] for field in ("labels", "annotations") if meta.get(field)}
-
-
-def _label(body: Body) -> str:
-    return f"{body.get('kind', 'object')}/{meta_of(body).get('name', '?')}"
-
-
-def _strings(value: object, path: str, key: ObjectKey) -> dict[str, str]:
-    if value is None:
-        return {}
-    held = cast("dict[object, object]", value) if isinstance(value, dict) else None
-    if held is None or not all(isinstance(k, str) and isinstance(v, str) for k, v in held.items()):
-        raise Invalid(str(key), [Cause(path, "expected a map of strings to strings; quote numbers and true/false")])
-    return cast("dict[str, str]", held)

@@ -7,20 +7,20 @@ signal. So a pid that was given to somebody else is never touched.
 import asyncio
 import contextlib
 import fcntl
-import json
 import os
 import signal
 import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol, cast
+from typing import Protocol
 
 import psutil
 
 from graft_operator.local import supervise
+from graft_operator.local.files import read_json
 
-__all__ = ["OsProcesses", "ProcessId", "Processes", "read_json"]
+__all__ = ["OsProcesses", "ProcessId", "Processes"]
 
 START_TOLERANCE_S = 2.0
 """psutil derives start times from the boot time, which clock corrections move a little."""
@@ -168,15 +168,6 @@ class OsProcesses:
             self.signal(folder, who, signal.SIGKILL)
             await asyncio.sleep(0.05)
         call()
-
-
-def read_json(path: Path) -> dict[str, Any] | None:
-    """Read a JSON object; None where there is none, or not a whole one."""
-    try:
-        body: object = json.loads(path.read_bytes())
-    except (FileNotFoundError, ValueError):
-        return None
-    return cast("dict[str, Any]", body) if isinstance(body, dict) else None
 
 
 def _started(pid: int) -> float | None:

@@ -8,9 +8,10 @@ from graft_core.api.v1alpha1.names import KIND_FINETUNEJOB
 from graft_core.clock import Clock, from_rfc3339
 from graft_operator.local.arms import ArmRecord, Arms
 from graft_operator.local.artifacts import Artifacts
+from graft_operator.local.documents import ObjectKey
 from graft_operator.local.gateway import Gateway, Split
 from graft_operator.local.metrics import ArmSource, Metrics
-from graft_operator.local.objects import ObjectKey, ObjectStore
+from graft_operator.local.objects import ObjectStore
 from graft_operator.reconcile.decision import (
     AddFinalizer,
     CreateArm,

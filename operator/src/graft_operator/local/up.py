@@ -31,13 +31,14 @@ from graft_operator.local.artifacts import Artifacts
 from graft_operator.local.children import Children
 from graft_operator.local.client import Client
 from graft_operator.local.database import Database
+from graft_operator.local.documents import ObjectKey
 from graft_operator.local.events import EventLog
 from graft_operator.local.gateway import Gateway
 from graft_operator.local.job_shell import JobShell
 from graft_operator.local.lock import StateLock, holder_of
 from graft_operator.local.loop import Loop
 from graft_operator.local.metrics import Metrics
-from graft_operator.local.objects import ObjectKey, ObjectStore
+from graft_operator.local.objects import ObjectStore
 from graft_operator.local.processes import OsProcesses
 from graft_operator.local.release_shell import ReleaseShell
 from graft_operator.reconcile.observed import Policy
