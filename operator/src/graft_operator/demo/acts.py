@@ -4,7 +4,7 @@ import contextlib
 from typing import TYPE_CHECKING
 
 from graft_operator.demo.board import Act
-from graft_operator.demo.stage import ActFailed, Stage
+from graft_operator.demo.stage import RELEASE_TIMEOUT_S, ActFailed, Stage
 from graft_operator.local.fields import Json, child, children, number, text
 
 if TYPE_CHECKING:
@@ -104,7 +104,7 @@ def canary(stage: Stage) -> None:
         stage.wait_for_job("messages-v2", "Succeeded")
         with contextlib.closing(_Asking(stage, "messages", MESSAGES, per_second=12)) as asking:
             stage.apply(BETTER, only="ModelRelease")
-            status = stage.wait_for_release("messages", "messages-v2", timeout_s=150)
+            status = stage.wait_for_release("messages", "messages-v2")
         act.facts["traffic"] = asking.figures
         _no_request_lost(asking.figures)
         _must_have(status, "Promoted", text(status, "stable", "revision"))
@@ -120,7 +120,7 @@ def refuse(stage: Stage) -> None:
         failed = [g for g in children(status, "gates") if text(g, "result") != "Pass"]
         stage.apply(WORSE, only="ModelRelease")
         obj = stage.wait_for(
-            "modelrelease/messages", _is_refused, timeout_s=30, what="refused (ArtifactVerified=False)"
+            "modelrelease/messages", _is_refused, timeout_s=60, what="refused (ArtifactVerified=False)"
         )
         after = child(obj, "status", "stable")
         if text(after, "revision") != before or number(after, "weight") != 100:
@@ -140,7 +140,7 @@ def roll_back(stage: Stage) -> None:
             obj = stage.wait_for(
                 "modelrelease/shop-queries",
                 lambda o: text(o, "status", "phase") == "RolledBack",
-                timeout_s=150,
+                timeout_s=RELEASE_TIMEOUT_S,
                 what="RolledBack",
             )
         status = child(obj, "status")

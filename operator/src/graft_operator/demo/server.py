@@ -11,7 +11,7 @@ from graft_core.clock import Clock
 from graft_core.errors import GraftError, Unavailable
 from graft_operator.demo.board import Board
 from graft_operator.local.client import Client
-from graft_operator.local.fields import Json, as_object, children, name_of, text
+from graft_operator.local.fields import Json, as_object, child, children, name_of, number, text
 
 __all__ = ["Server"]
 
@@ -91,14 +91,35 @@ class Server:
             try:
                 listed = as_object(self.client.call("GET", f"{APIS}/{plural}"))
                 for obj in children(listed, "items"):
-                    self._board.put(f"{kind}/{name_of(obj)}", obj)
+                    self._see(f"{kind}/{name_of(obj)}", obj)
                 query = {"watch": "true", "resourceVersion": text(listed, "metadata", "resourceVersion")}
                 for event in self.client.stream_json(f"{APIS}/{plural}", query=query):
                     obj = as_object(event["object"])
-                    self._board.put(f"{kind}/{name_of(obj)}", None if event["type"] == "DELETED" else obj)
+                    self._see(f"{kind}/{name_of(obj)}", None if event["type"] == "DELETED" else obj)
             except GraftError:
                 self._stopping.wait(0.5)
+
+    def _see(self, key: str, obj: Json | None) -> None:
+        before, now = _moment(self._board.objects.get(key)), _moment(obj)
+        self._board.put(key, obj)
+        if now and now != before:
+            self._board.note(key.partition("/")[2], now)
 
     def _tail(self) -> str:
         lines = self.log_path.read_text(errors="replace").splitlines()
         return "\n".join(lines[-15:])
+
+
+def _moment(obj: Json | None) -> str:
+    """What is worth a line of the log when it changes: the phase, and the weights while there is a candidate."""
+    if obj is None:
+        return ""
+    phase, candidate, stable = (
+        text(obj, "status", "phase"),
+        child(obj, "status", "candidate"),
+        child(obj, "status", "stable"),
+    )
+    if not candidate:
+        return phase
+    arms = f"stable {text(stable, 'revision')} {number(stable, 'weight')} %, candidate {text(candidate, 'revision')} {number(candidate, 'weight')} %"
+    return f"{phase}: {arms}"

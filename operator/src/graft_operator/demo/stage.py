@@ -17,10 +17,14 @@ from graft_operator.demo.traffic import Question, Traffic
 from graft_operator.local.fields import Json, child, children, number, text
 from graft_operator.local.manifests import read_manifests, refuse
 
-__all__ = ["ActFailed", "Stage"]
+__all__ = ["RELEASE_TIMEOUT_S", "ActFailed", "Stage"]
 
 TERMINAL_PHASES = frozenset({"Succeeded", "Failed", "GatesFailed"})
 POLL_S = 0.25
+JOB_TIMEOUT_S = 900.0
+"""A slow machine is no fault: these are for what hangs."""
+
+RELEASE_TIMEOUT_S = 300.0
 
 
 class ActFailed(GraftError):
@@ -75,7 +79,7 @@ class Stage:
             self.stopping.wait(POLL_S)
         raise ActFailed("the demo was interrupted")
 
-    def wait_for_job(self, name: str, phase: str, *, timeout_s: float = 240) -> Json:
+    def wait_for_job(self, name: str, phase: str, *, timeout_s: float = JOB_TIMEOUT_S) -> Json:
         """Wait for the end of a FineTuneJob, and return its status; ActFailed where it is another end than the act's."""
         key = f"finetunejob/{name}"
         obj = self.wait_for(
@@ -85,7 +89,7 @@ class Stage:
             raise ActFailed(f"{key} ended {_tell(obj)}; expected {phase}")
         return child(obj, "status")
 
-    def wait_for_release(self, name: str, job: str, *, timeout_s: float = 120) -> Json:
+    def wait_for_release(self, name: str, job: str, *, timeout_s: float = RELEASE_TIMEOUT_S) -> Json:
         """Wait until the release serves the adapter of a job at 100, and return its status."""
         digest = text(self.board.objects[f"finetunejob/{job}"], "status", "artifact", "digest")
 
@@ -124,7 +128,7 @@ class Stage:
     def make_shop_base(self) -> Path:
         """Train the small base model of the language example, or find it in the cache; returns its folder."""
         script = self.examples / "02-shop-query-json" / "base_model.py"
-        command = [sys.executable, str(script), "--out", str(self.cache), "--progress", "jsonl"]
+        command = [sys.executable, str(script), "--out", str(self.cache), "--threads", "1", "--progress", "jsonl"]
         process = subprocess.Popen(
             command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
         )
