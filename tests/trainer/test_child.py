@@ -151,7 +151,9 @@ def test_the_whole_story_from_check_to_artifact(tmp_path: Path) -> None:
     assert json.loads((folder / "adapter_config.json").read_text())["base_model_name_or_path"] == request["model"]["id"]
     log = (folder / "train.log").read_text()
     assert "it was number" not in log
-    phases = [Progress.model_validate_json(line).phase for line in (tmp_path / "run/progress.jsonl").open()]
+    phases = [
+        Progress.model_validate_json(line).phase for line in (tmp_path / "run/progress.jsonl").read_text().splitlines()
+    ]
     assert list(dict.fromkeys(phases)) == ["Preparing", "Training", "Evaluating", "Publishing"]
 
     again, same = run("run", tmp_path, request, "elsewhere")
