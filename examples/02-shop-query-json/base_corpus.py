@@ -89,7 +89,7 @@ def _topic_json(rng: random.Random, _sentence: str, _goods: str, topic: str) -> 
     return f"{rng.choice(JSON_ASKS)} topic", _dumps({"topic": topic})
 
 
-def _list(rng: random.Random, sentence: str, _goods: str, _topic: str) -> Turn:
+def _list(_rng: random.Random, sentence: str, _goods: str, _topic: str) -> Turn:
     return "Liệt kê từng từ", "\n".join(f"- {word}" for word in sentence.split()[:5])
 
 
