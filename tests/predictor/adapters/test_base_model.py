@@ -6,6 +6,7 @@ from typing import Any
 import huggingface_hub
 import numpy as np
 import pytest
+from huggingface_hub import errors as hub_errors
 
 from graft_core.contracts.adapter_manifest import BaseModelPin
 from graft_core.errors import GraftError, InvalidInput, Unavailable
@@ -42,9 +43,9 @@ def test_a_hub_model_is_fetched_by_its_commit(tmp_path: Path, monkeypatch: pytes
 @pytest.mark.parametrize(
     ("fault", "error"),
     [
-        (huggingface_hub.errors.LocalEntryNotFoundError("offline"), Unavailable),
+        (hub_errors.LocalEntryNotFoundError("offline"), Unavailable),
         (OSError("no route"), Unavailable),
-        (huggingface_hub.errors.OfflineModeIsEnabled("offline"), Unavailable),
+        (hub_errors.OfflineModeIsEnabled("offline"), Unavailable),
     ],
 )
 def test_a_hub_out_of_reach_is_tried_again_later(
