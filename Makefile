@@ -89,7 +89,7 @@ bench-core: setup ## Measure decide, render, dataset check, gateway, idle cost; 
 
 .PHONY: bench-gpu
 bench-gpu: setup ## Measure LoRA SFT tokens/s on a GPU beside a plain HF Trainer; JSON in tests/bench/out
-	$(BIN)/python -m tests.bench.gpu $(BENCH_ARGS)
+	$(BIN)/python -m tests.bench.bench_gpu $(BENCH_ARGS)
 
 .PHONY: changelog
 changelog: ## Print what the next release will say
