@@ -60,7 +60,8 @@ class Traffic:
                     json.load(answer)
                     self.outcomes["ok"] += 1
             except urllib.error.HTTPError as error:
-                self.outcomes[f"{error.code}: {error.read()[:120]!r}"] += 1
+                with error:
+                    self.outcomes[f"{error.code}: {error.read()[:120]!r}"] += 1
             except OSError as error:
                 self.outcomes[type(error).__name__] += 1
 
@@ -190,7 +191,8 @@ def test_a_deleted_release_takes_its_route_and_its_arms_along(up: LocalUp) -> No
     assert up.status()["arms"] == []
     with pytest.raises(urllib.error.HTTPError) as refused:
         urllib.request.urlopen(up.status()["gateway"]["url"] + "/default/shop/v1/x")
-    assert refused.value.code == 404
+    with refused.value as answer:
+        assert answer.code == 404
 
 
 def test_a_second_graft_up_on_the_folder_refuses_and_names_the_first(up: LocalUp) -> None:
