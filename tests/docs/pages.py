@@ -45,7 +45,8 @@ def blocks() -> tuple[Block, ...]:
 
 def links_of(page: Path) -> list[str]:
     """Return the targets of a page's links."""
-    return [match["target"] for match in LINK.finditer(_without_blocks(page))]
+    text = re.sub(r"(`+)[^\n]+?\1", "code", _without_blocks(page))  # a pattern in code may look like a link
+    return [match["target"] for match in LINK.finditer(text)]
 
 
 def _without_blocks(page: Path) -> str:
