@@ -169,6 +169,20 @@ def test_a_goal_that_can_not_be_met_any_more_is_known(words: str, why: str) -> N
     assert parse_goal(words).why_never(STATUS) == why
 
 
+@pytest.mark.parametrize(
+    ("reason", "why"),
+    [
+        ("NotSupported", "it is not accepted: NotSupported: spec.sweep is not supported in this version"),
+        ("PolicyDenied", ""),  # the policy may change
+    ],
+)
+def test_a_job_that_is_not_accepted_never_completes(reason: str, why: str) -> None:
+    message = "spec.sweep is not supported in this version"
+    refused = {"type": "Accepted", "status": "False", "reason": reason, "message": message}
+    goal = parse_goal("condition=Complete")
+    assert goal.why_never({"status": {"conditions": [refused]}}) == why
+
+
 @pytest.mark.parametrize("words", [["ftj/a", "mr/b"], ["ftj/a", "ftj/a", "mr/b"]])
 def test_objects_are_named_by_kind_and_name_each_once(words: list[str]) -> None:
     assert [target.label for target in parse_targets(tuple(words))] == ["finetunejobs/a", "modelreleases/b"]

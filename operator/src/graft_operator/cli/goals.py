@@ -16,6 +16,9 @@ _PATH = re.compile(r"(\{[^{}]*\}|[^={}]+)(?:=(.*))?")
 OPPOSITES = {"complete": "Failed", "failed": "Complete"}
 """A job that has come to one end never comes to the other: waiting on would only last until the time-out."""
 
+REFUSALS = frozenset({"NotSupported", "InvalidSpec"})
+"""Reasons why a job is not accepted that only another spec could mend, and a job's spec does not change."""
+
 
 @dataclass(frozen=True)
 class Goal:
@@ -42,10 +45,15 @@ class Goal:
     def why_never(self, obj: Json) -> str:
         """Say why an object can't meet the goal any more; empty while it can."""
         opposite = OPPOSITES.get(self.subject.lower()) if self.kind == "condition" and self._wants_true() else None
-        found = None if opposite is None else find_condition(obj, opposite)
-        if found is None or text(found, "status") != "True":
+        if opposite is None:
             return ""
-        return f"it is {opposite}: {text(found, 'reason')}: {text(found, 'message')}"
+        found = find_condition(obj, opposite)
+        if found is not None and text(found, "status") == "True":
+            return f"it is {opposite}: {text(found, 'reason')}: {text(found, 'message')}"
+        found = find_condition(obj, "Accepted")
+        if found is not None and text(found, "status") == "False" and text(found, "reason") in REFUSALS:
+            return f"it is not accepted: {text(found, 'reason')}: {text(found, 'message')}"
+        return ""
 
     def _wants_true(self) -> bool:
         return (self.wanted or "true").lower() == "true"
