@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, cast
 
 import pytest
+from opentelemetry import trace
 
 from graft_core.api.v1alpha1.finetunejob import FineTuneJob
 from graft_core.clock import SystemClock, to_rfc3339
@@ -158,3 +159,14 @@ async def test_a_status_decided_on_an_old_view_is_not_written(shell: Shell, monk
     shell.store.create(a_job())
     await until(lambda: shell.status().get("observedGeneration") == 2)
     assert shell.status()["phase"] == "Suspended"
+
+
+async def test_a_child_is_told_the_trace_of_the_pass_that_made_it(shell: Shell) -> None:
+    parent = trace.SpanContext(0x5CE0E9A56015FEC5AADFA328AE398115, 0xAB54A98CEB1F0AD2, is_remote=False)
+    with trace.use_span(trace.NonRecordingSpan(parent)):
+        shell.store.create(a_job())
+        shell.loop.mark(KEY)  # the pass's task takes the context it is made in
+        await until(lambda: len(shell.processes.attempts) == 1)
+
+    request = (shell.processes.attempts[0].folder / "request.json").read_text()
+    assert '"traceparent":"00-5ce0e9a56015fec5aadfa328ae398115-' in request

@@ -4,6 +4,7 @@ from datetime import datetime
 
 from graft_core.api.v1alpha1.finetunejob import FineTuneJob
 from graft_core.clock import Clock
+from graft_core.telemetry.tracing import current_traceparent
 from graft_operator.local.artifacts import Artifacts
 from graft_operator.local.children import Children
 from graft_operator.local.documents import ObjectKey
@@ -77,7 +78,9 @@ class JobShell:
             case RemoveFinalizer():
                 self._store.remove_finalizer(key, job.metadata.uid)
             case CreateChild():
-                request = render_train_request(job, pinned=action.pinned, default_output_uri=self._output_uri)
+                request = render_train_request(
+                    job, pinned=action.pinned, default_output_uri=self._output_uri, traceparent=current_traceparent()
+                )
                 self._children.create(action, job, request)
             case ResumeChild():
                 self._children.resume(action)

@@ -5,8 +5,9 @@ fails is run again with back-off and jitter; nothing of it is remembered but wha
 """
 
 import asyncio
+import contextlib
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import aclosing
 from typing import Any, Literal
 
@@ -18,6 +19,7 @@ from graft_core.api.v1alpha1.names import KIND_FINETUNEJOB, KIND_MODELRELEASE
 from graft_core.clock import Clock
 from graft_core.errors import Conflict, GraftError, NotReady
 from graft_core.telemetry.logs import get_log
+from graft_core.telemetry.tracing import get_tracer
 from graft_operator.local.documents import ObjectKey, to_key
 from graft_operator.local.events import EventLog
 from graft_operator.local.job_shell import JobShell
@@ -28,6 +30,7 @@ from graft_operator.reconcile.decision import FineTuneJobDecision, ModelReleaseD
 __all__ = ["Loop", "Notice"]
 
 _LOG = get_log(__name__)
+_TRACER = get_tracer(__name__)
 
 Notice = Callable[[dict[str, Any], Literal["Normal", "Warning"], str, str], None]
 """Told of each event: object, type, reason, message."""
@@ -159,14 +162,16 @@ class Loop:
         if key.kind == KIND_FINETUNEJOB:
             job = FineTuneJob.model_validate(body)
             decision = await self._jobs.decide(job, now)
-            for action in decision.actions:
-                await self._jobs.apply(action, key, job)
+            with _span(key, decision.actions):
+                for action in decision.actions:
+                    await self._jobs.apply(action, key, job)
             is_changed = decision.status != job.status
         else:
             release = ModelRelease.model_validate(body)
             decision = await self._releases.decide(release, now)
-            for step in decision.actions:
-                await self._releases.apply(step, key, release)
+            with _span(key, decision.actions):
+                for step in decision.actions:
+                    await self._releases.apply(step, key, release)
             is_changed = decision.status != release.status
         if is_changed:
             self._write_status(key, body, decision)
@@ -252,3 +257,11 @@ class Loop:
             await asyncio.sleep(RESYNC_S)
             for body in self._store.find_all()[0]:
                 self.mark(to_key(body))
+
+
+def _span(key: ObjectKey, actions: Sequence[object]) -> contextlib.AbstractContextManager[object]:
+    """Span over the actions of a pass; a pass without any, which is nearly all of them, leaves no trace."""
+    if not actions:
+        return contextlib.nullcontext()
+    attributes = {"graft.object": str(key), "graft.actions": [type(action).__name__ for action in actions]}
+    return _TRACER.start_as_current_span("graft.pass", attributes=attributes)

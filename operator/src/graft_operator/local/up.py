@@ -24,6 +24,7 @@ from graft_core.api.v1alpha1.names import KIND_FINETUNEJOB
 from graft_core.clock import Clock, SystemClock
 from graft_core.errors import GraftError, NotReady, Unavailable
 from graft_core.telemetry.logs import configure_logs, get_log
+from graft_core.telemetry.tracing import setup_tracing
 from graft_operator.local.admission import admit
 from graft_operator.local.api import LogSource, create_app, serve_socket
 from graft_operator.local.arms import Arms
@@ -253,6 +254,7 @@ async def run_up(
     """
     settings = settings.model_copy(update={"state": settings.state.absolute()})
     lock = StateLock(settings.state)
+    stop_tracing = setup_tracing("graft-operator", os.environ)
     try:
         up = _Up(settings, SystemClock(), on_event)
         loop = asyncio.get_running_loop()
@@ -269,6 +271,7 @@ async def run_up(
         on_event(UpEvent("stopped", "stopped"))
     finally:
         lock.release()
+        stop_tracing()
 
 
 async def _stop(up: _Up, *, now: bool) -> None:

@@ -20,6 +20,7 @@ from graft_core.contracts.train_report import TrainReport
 from graft_core.contracts.train_request import TrainRequest
 from graft_core.errors import InvalidInput
 from graft_core.telemetry.logs import JsonFormatter, configure_logs, get_log
+from graft_core.telemetry.tracing import TRACEPARENT, extract_context, get_tracer, setup_tracing
 from graft_trainer.modeling.durable import write_atomic
 from graft_trainer.run.check import check
 from graft_trainer.run.context import Child
@@ -74,6 +75,7 @@ def run_child(command: str, *, request_file: Path, run_dir: Path, clock: Clock |
     """
     _set_up_libraries()
     configure_logs()
+    stop_tracing = setup_tracing("graft-trainer", os.environ)
     folder = RunFolder(run_dir.absolute())
     folder.make()
     clock = clock or SystemClock()
@@ -91,11 +93,17 @@ def run_child(command: str, *, request_file: Path, run_dir: Path, clock: Clock |
             child = Child(request, folder, clock, stop, ProgressWriter(folder.progress, clock))
             attempt.child = child
             _log.info("child_started", command=command, job=f"{job.namespace}/{job.name}", uid=job.uid)
-            report = _COMMANDS[command](child)
+            with get_tracer(__name__).start_as_current_span(
+                f"graft.trainer.{command}",
+                extract_context({TRACEPARENT: request.traceparent or ""}),
+                attributes={"graft.job": f"{job.namespace}/{job.name}"},
+            ):
+                report = _COMMANDS[command](child)
         except Exception as err:  # noqa: BLE001  # the process edge: whatever it was, the report says so
             report = _report_failure(command, job, attempt, err)
     report = _complete(report, attempt)
     write_atomic(folder.report, report.to_json())
+    stop_tracing()
     _log.info("child_ended", command=command, exit_class=report.exit_class.value, message=report.message)
     return EXIT_CODES[report.exit_class]
 

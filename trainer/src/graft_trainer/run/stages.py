@@ -16,6 +16,7 @@ from graft_core.errors import NotReady
 from graft_core.storage.objects import open_store
 from graft_core.tasks.messages import to_text
 from graft_core.telemetry.logs import get_log
+from graft_core.telemetry.tracing import get_tracer
 from graft_trainer.data.records import Record
 from graft_trainer.evaluate.result import EvaluationResult, Shown, build_result
 from graft_trainer.methods.plan import TrainPlan, check_class_weights, record_weight
@@ -29,6 +30,7 @@ from graft_trainer.run.context import Child, Prepared, prepare
 __all__ = ["evaluate", "publish", "run_all", "train"]
 
 _log = get_log(__name__)
+_tracer = get_tracer(__name__)
 
 
 def train(child: Child) -> TrainReport:
@@ -62,6 +64,7 @@ def run_all(child: Child) -> TrainReport:
     return _report(child)
 
 
+@_tracer.start_as_current_span("graft.trainer.prepare")
 def _begin(child: Child) -> Prepared:
     child.progress.enter("Preparing")
     check_support(child.request)
@@ -71,6 +74,7 @@ def _begin(child: Child) -> Prepared:
     return prepared
 
 
+@_tracer.start_as_current_span("graft.trainer.train")
 def _train(child: Child, prepared: Prepared) -> None:
     if child.folder.trained.exists():
         return
@@ -136,6 +140,7 @@ def _sft(prepared: Prepared, child: Child) -> Any:  # noqa: ANN401  # its module
     return Sft(tokenizer, rows(prepared.data.train), rows(prepared.data.validation))
 
 
+@_tracer.start_as_current_span("graft.trainer.evaluate")
 def _evaluate(child: Child, prepared: Prepared) -> EvaluationResult:
     path = child.folder.evaluation
     if path.exists():
@@ -169,6 +174,7 @@ def _evaluate(child: Child, prepared: Prepared) -> EvaluationResult:
     return result
 
 
+@_tracer.start_as_current_span("graft.trainer.publish")
 def _publish(child: Child, prepared: Prepared) -> Published:
     before = _published_before(child)
     if before is None:
