@@ -102,7 +102,7 @@ def canary(stage: Stage) -> None:
     with stage.act("canary") as act:
         stage.apply(BETTER, only="FineTuneJob")
         stage.wait_for_job("messages-v2", "Succeeded")
-        with contextlib.closing(_Asking(stage, "messages", MESSAGES, per_second=12)) as asking:
+        with contextlib.closing(_Asking(stage, "messages", MESSAGES, per_second=8)) as asking:
             stage.apply(BETTER, only="ModelRelease")
             status = stage.wait_for_release("messages", "messages-v2")
         act.facts["traffic"] = asking.figures
@@ -135,7 +135,7 @@ def roll_back(stage: Stage) -> None:
         before = text(stage.board.objects["modelrelease/shop-queries"], "status", "stable", "revision")
         stage.apply(WRONG, only="FineTuneJob")
         stage.wait_for_job("shop-queries-verbose", "Succeeded")
-        with contextlib.closing(_Asking(stage, "shop-queries", SHOP, per_second=6)) as asking:
+        with contextlib.closing(_Asking(stage, "shop-queries", SHOP, per_second=4)) as asking:
             stage.apply(WRONG, only="ModelRelease")
             obj = stage.wait_for(
                 "modelrelease/shop-queries",
