@@ -203,6 +203,28 @@ async def test_the_next_graft_up_takes_the_running_envoy_over(world: World, tmp_
     database.close()
 
 
+async def test_the_next_graft_up_replaces_an_envoy_that_lost_its_supervisor(world: World, tmp_path: Path) -> None:
+    await world.gateway.set_weights("uid-1", {A: 100}, "")
+    await world.gateway.release()
+    world.processes.close()
+    os.kill(world.gateway.pid, signal.SIGKILL)
+    database, processes = Database(tmp_path / "s" / "objects.db"), OsProcesses()
+    second = Gateway(
+        database,
+        processes,
+        SystemClock(),
+        LocalSettings(state=tmp_path / "s", port=0),
+        lambda uid: world.ports[uid],
+        lambda: None,
+    )
+    await second.start()
+    assert second.pid != world.gateway.pid
+    assert dict(second.observed("ns", "shop")) == {A: 100}
+    await second.close(now=True)
+    processes.close()
+    database.close()
+
+
 async def test_open_requests_are_drained_when_the_gateway_stops(world: World) -> None:
     await world.gateway.set_weights("uid-1", {A: 100}, "")
     world.arms[A].delay_s = 1.5

@@ -47,6 +47,9 @@ _SPLITS = "splits"
 START_S = 20.0
 """How long Envoy may take until it serves; clusters are health-checked first."""
 
+STARTS = 3
+"""How often one that is killed while it starts is started anew."""
+
 ACK_S = 10.0
 """How long a change may take until it is in force; a new cluster waits for its first health check."""
 
@@ -159,10 +162,9 @@ class Gateway:
             await self._replace(found, attempt)
             write_text(self._folder / "bootstrap.json", json.dumps(bootstrap))
             self._write_files(self._routes())
-            self._launch(envoy, fingerprint, attempt + 1)
-            await self._until_live()
+            await self._bring_up(envoy, fingerprint, attempt + 1)
         self._watch(self._who, envoy, fingerprint)
-        await self.sync()
+        await self._first_sync()
         self._task = asyncio.get_running_loop().create_task(self._look_after())
 
     def others_named(self, uid: str, namespace: str, name: str) -> tuple[str, ...]:
@@ -384,6 +386,30 @@ class Gateway:
         ]
         env = {key: value for key, value in os.environ.items() if key in {"PATH", "HOME", "TMPDIR", "LANG"}}
         self._who = self._processes.start(self._folder, attempt, command, env)
+
+    async def _bring_up(self, envoy: str, fingerprint: str, attempt: int) -> None:
+        """Launch it and wait until it serves; one that was killed on the way says nothing about the next."""
+        for number in range(attempt, attempt + STARTS):
+            self._launch(envoy, fingerprint, number)
+            try:
+                return await self._until_live()
+            except Unavailable:
+                code = self._processes.exit_code(self._folder, number)
+                was_killed = not self._processes.is_alive(self._folder) and (code is None or code < 0)
+                if not was_killed or number == attempt + STARTS - 1:
+                    raise
+        return None
+
+    async def _first_sync(self) -> None:
+        """Sync; an Envoy that is killed meanwhile, or whose supervisor was while nobody looked, is started again by its watch."""
+        deadline = self._clock.monotonic() + START_S
+        while True:
+            try:
+                return await self.sync()
+            except Unavailable:
+                if self._clock.monotonic() > deadline:
+                    raise
+            await asyncio.sleep(LOOK_SOON_S)
 
     async def _until_live(self) -> None:
         deadline = self._clock.monotonic() + START_S
