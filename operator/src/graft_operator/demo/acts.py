@@ -27,7 +27,7 @@ ASKED = (
     "The parcel says delivered but nothing is here",
     "How do I reset the password of my account?",
 )
-ASKED_SHOP = ("shop ơi có bán balo chống nước không", "tìm giúp mình áo khoác màu đen")
+ASKED_SHOP = ("shop có bán ba lô chống nước không", "tìm giúp mình áo khoác màu đen")
 
 
 def ACTS() -> list[Act]:  # noqa: N802  # a fresh list of the constant cast
