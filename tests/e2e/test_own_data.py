@@ -100,10 +100,10 @@ def test_own_texts_train_through_a_ctrl_c_and_are_served(newcomer: Newcomer) -> 
     newcomer.start_up()
     newcomer.type("graft wait ftj/my-texts --for=condition=Complete --timeout=15m")
     status = newcomer.client.call("GET", f"{JOBS}/my-texts")["status"]
-    newest = status["attempts"][0]
+    newest = status["attempts"][-1]
     assert (len(status["attempts"]), newest["reason"]) == (2, "Preempted"), status["attempts"]
     assert newest["resumedFromStep"] >= 4
-    assert status["dataset"]["records"] == 120
+    assert sum(status["dataset"]["records"].values()) == 120
     newcomer.type("graft wait mr/my-texts --for=condition=Released --timeout=10m")
     asked = "curl -sf localhost:8080/v1/classify -H 'content-type: application/json' -d '{\"input\": \"%s\"}'"
     assert "renewal" in newcomer.type(asked % "May I keep the atlas for two more weeks, please?")

@@ -171,6 +171,7 @@ async def test_a_restarted_child_tells_where_it_went_on_and_why(nursery: Nursery
     nursery.processes.end(PREEMPTED)
     await until(lambda: len(nursery.processes.attempts) == 2)
     with progress.open("a") as file:
+        file.write(Progress(at="2026-01-01T00:00:08Z", phase="Preparing").to_json() + "\n")
         file.write(Progress(at="2026-01-01T00:00:09Z", phase="Training", resumed_from_step=40).to_json() + "\n")
     state = nursery.state()
     assert isinstance(state, Running)

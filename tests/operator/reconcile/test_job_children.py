@@ -197,6 +197,15 @@ def test_row_15_attempts_are_listed_once_and_never_by_an_old_view() -> None:
     assert decide_job(seen(a_finetunejob(status=second), train=Running(NOW))).status.attempts == second.attempts
 
 
+def test_row_15_an_attempt_tells_where_it_went_on_from_once_it_is_known_and_keeps_it() -> None:
+    begun = decide_job(seen(train=Running(NOW, 0, "Killed"))).status
+    told = decide_job(seen(a_finetunejob(status=begun), train=Running(NOW, 400, "Killed"))).status
+    assert told.attempts == (AttemptStatus(started_at=to_rfc3339(NOW), resumed_from_step=400, reason="Killed"),)
+    assert (
+        decide_job(seen(a_finetunejob(status=told), train=Running(NOW, 0, "Killed"))).status.attempts == told.attempts
+    )
+
+
 def test_row_15_a_training_without_a_sign_of_life_is_stopped_and_counted() -> None:
     policy = Policy(watchdog_s=100)
     stop = StopChild("train", "tune-train-1", 60.0, StopReason.WATCHDOG, "22")

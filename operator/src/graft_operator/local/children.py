@@ -26,7 +26,7 @@ from graft_operator.local.child_record import ChildRecord, after_exit
 from graft_operator.local.database import Database
 from graft_operator.local.files import write_text
 from graft_operator.local.processes import Processes
-from graft_operator.local.progress import first_resumed_step
+from graft_operator.local.progress import resumed_step
 from graft_operator.reconcile.decision import CreateChild, DeleteChild, ResumeChild, StopChild
 from graft_operator.reconcile.observed import (
     Absent,
@@ -237,7 +237,7 @@ class Children:
                 return Pending(since, "Starting")
             case "running":
                 folder = self.folder(record.uid, record.role)
-                return Running(since, first_resumed_step(folder, record.progress_offset), record.last_end)
+                return Running(since, resumed_step(folder, record.progress_offset), record.last_end)
             case "stopping":
                 return Terminating()
             case "suspended":

@@ -18,15 +18,20 @@ MAX_ATTEMPTS: Final = 32
 
 
 def note_attempt(this: JobPass, running: Running) -> None:
-    """Add the attempt that runs now, if it is newer than those that are known; an old view adds none."""
+    """Add the attempt that runs now, or where it went on from once it says so; an old view adds nothing."""
     known = this.status.attempts
-    started_at = to_rfc3339(running.since)
-    if known and parse_time(known[-1].started_at, "status.attempts") >= running.since:
-        return
-    attempt = AttemptStatus(
-        started_at=started_at, resumed_from_step=running.resumed_from_step, reason=running.last_end[:64]
-    )
-    this.draft.put(attempts=(*known, attempt)[-MAX_ATTEMPTS:])
+    newest = known[-1] if known else None
+    begun = None if newest is None else parse_time(newest.started_at, "status.attempts")
+    if newest is None or begun is None or begun < running.since:
+        attempt = AttemptStatus(
+            started_at=to_rfc3339(running.since),
+            resumed_from_step=running.resumed_from_step,
+            reason=running.last_end[:64],
+        )
+        this.draft.put(attempts=(*known, attempt)[-MAX_ATTEMPTS:])
+    elif begun == running.since and newest.resumed_from_step < running.resumed_from_step:
+        told = newest.model_copy(update={"resumed_from_step": running.resumed_from_step})
+        this.draft.put(attempts=(*known[:-1], told))
 
 
 def note_progress(this: JobPass, running: Running, progress: Progress | None) -> str:
