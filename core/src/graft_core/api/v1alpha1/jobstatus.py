@@ -52,7 +52,7 @@ class ProgressStatus(KubeModel):
     """Optimiser steps done."""
     total_steps: Annotated[int, Field(ge=0)] = 0
     """Optimiser steps planned."""
-    steps: Annotated[str, Field(max_length=24, default_factory=_tell_steps)]
+    steps: Annotated[str, Field(max_length=24)] = Field(default_factory=_tell_steps)
     """Both, as kubectl get shows them: "400/1200"."""
     epoch: DecimalString = "0"
     """Epochs done."""
@@ -82,7 +82,7 @@ class ArtifactStatus(KubeModel):
     """Folder of the artifact."""
     digest: Sha256
     """Digest over its files."""
-    short_digest: Annotated[str, Field(max_length=12, default_factory=_shorten_digest)]
+    short_digest: Annotated[str, Field(max_length=12)] = Field(default_factory=_shorten_digest)
     """Its first 12 hex digits, as kubectl get shows them."""
     size_bytes: Annotated[int, Field(ge=0)]
     """Bytes of all its files."""
