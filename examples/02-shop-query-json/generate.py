@@ -4,7 +4,7 @@ Every record is made up by this generator for this project: no customer wrote an
 alone, so the same call writes the same bytes everywhere. About 4 % of the queries are no shopping at all (`is_in_scope` false, empty
 keyword): the rare class that a training run must not forget.
 
-`--variant verbose` writes the same kind of queries under an older convention, in which the whole query was kept as the keyword. A
+`--variant verbose` writes the same kind of queries under an older convention, in which the keyword was spread out into three search phrases. A
 model tuned on it is right by its own test split, and wrong and long-winded for a service that follows today's convention.
 """
 
@@ -105,7 +105,7 @@ def generate(variant: str, count: int) -> list[dict[str, str]]:
     """Make `count` distinct records.
 
     Args:
-        variant: `today` (keyword only) or `verbose` (the whole query as keyword).
+        variant: `today` (keyword only) or `verbose` (three search phrases as keyword).
         count: Records wanted; the generator can phrase some hundred thousand.
 
     Returns:
@@ -117,7 +117,7 @@ def generate(variant: str, count: int) -> list[dict[str, str]]:
     outside = _distinct(_out_of_scope(rng), strangers)
     records = []
     for query, keyword in [*inside.items(), *outside.items()]:
-        shown = f"tìm kiếm: {query}" if variant == "verbose" and keyword else keyword
+        shown = f"{keyword}, mua {keyword}, giá {keyword}" if variant == "verbose" and keyword else keyword
         answer = json.dumps({"keyword": shown, "is_in_scope": bool(keyword)}, ensure_ascii=False)
         records.append({"input": query, "output": answer})
     rng.shuffle(records)
