@@ -5,6 +5,7 @@ A test without a marker is a unit test: two seconds, no socket. `loopback` opens
 """
 
 import os
+import signal
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -39,6 +40,9 @@ def pytest_configure() -> None:
     """Forget what the developer's shell says to Graft: tests pass their settings themselves."""
     for name in [name for name in os.environ if name.startswith("GRAFT_") and not name.startswith("GRAFT_TEST_")]:
         del os.environ[name]
+    # A shell that runs tests in the background has them ignore Ctrl-C, and every process they start would inherit that.
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
