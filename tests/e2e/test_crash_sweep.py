@@ -20,7 +20,7 @@ import yaml
 
 from graft_core.errors import GraftError
 from graft_core.storage.base import sha256_of_bytes
-from graft_operator.local.processes import read_json
+from graft_operator.local.files import read_json
 from tests.e2e.local_up import until
 from tests.e2e.real_up import RealUp, pause, processes_of
 
