@@ -32,11 +32,15 @@ demo: setup ## Train, prove, release, answer and roll back on this machine (DEMO
 .PHONY: test
 test: setup ## Run the whole suite, with the coverage gate
 	@rm -rf .cache/coverage
-	$(BIN)/python -m pytest -m "not bench" --cov --cov-report=term --durations=15 $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -m "not bench and not cluster" --cov --cov-report=term --durations=15 $(PYTEST_ARGS)
 
 .PHONY: fast
 fast: setup ## Run the unit tests only (under a minute)
-	$(BIN)/python -m pytest -m "not slow and not e2e and not bench" $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -m "not slow and not e2e and not bench and not cluster" $(PYTEST_ARGS)
+
+.PHONY: controlplane
+controlplane: setup ## Run the tests that need a real kube-apiserver and etcd (built once from Go modules)
+	$(BIN)/python -m pytest -m cluster $(PYTEST_ARGS)
 
 .PHONY: test-all
 test-all: test ## Everything there is to run: today the same as test

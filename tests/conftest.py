@@ -1,7 +1,7 @@
 """What every test gets: an offline, repeatable process, and limits that follow from its markers.
 
 A test without a marker is a unit test: two seconds, no socket. `loopback` opens 127.0.0.1 to a fast test; `slow`,
-`e2e` and `bench` open it too and get minutes. Nothing reaches further than this machine.
+`e2e`, `cluster` and `bench` open it too and get minutes. Nothing reaches further than this machine.
 """
 
 import os
@@ -15,7 +15,7 @@ __all__: list[str] = []
 LOOPBACK = ["127.0.0.1", "::1", "localhost", "0.0.0.0"]
 """Hosts a marked test may connect to."""
 
-TIMEOUT_S = {"e2e": 900, "slow": 600, "bench": 600, "loopback": 20}
+TIMEOUT_S = {"e2e": 900, "slow": 600, "bench": 600, "cluster": 300, "loopback": 20}
 """Seconds by marker, the first that applies; a test's own `timeout` marker wins. Others: pytest's ini, 2 s."""
 
 # Before any ML library is imported: models come from the disk or are made on the spot, and two test threads on a
