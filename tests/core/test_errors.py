@@ -1,18 +1,31 @@
 """Errors say what to do by their class, and where by their path."""
 
-from graft_core.errors import Conflict, Corrupt, GraftError, InvalidInput, NotReady, NotSupported, Unavailable
+from graft_core.errors import (
+    Conflict,
+    Corrupt,
+    Forbidden,
+    GraftError,
+    InvalidInput,
+    NotReady,
+    NotSupported,
+    Unavailable,
+)
 
 
 def test_a_class_is_a_reaction_with_a_reason() -> None:
-    assert [kind.reason for kind in (InvalidInput, NotSupported, NotReady, Conflict, Corrupt, Unavailable)] == [
+    assert [
+        kind.reason for kind in (InvalidInput, NotSupported, NotReady, Conflict, Corrupt, Unavailable, Forbidden)
+    ] == [
         "InvalidInput",
         "NotSupported",
         "NotReady",
         "Conflict",
         "Corrupt",
         "Unavailable",
+        "Forbidden",
     ]
     assert issubclass(NotSupported, InvalidInput)
+    assert issubclass(Forbidden, Unavailable)
     assert all(issubclass(kind, GraftError) for kind in (InvalidInput, NotReady, Conflict, Corrupt, Unavailable))
 
 

@@ -7,12 +7,13 @@
     ├── Conflict          somebody else owns or changed the thing; read again
     ├── Corrupt           stored data contradicts itself; a person must look
     └── Unavailable       a dependency is out of reach; retried with back-off
+        └── Forbidden     we lack a right or our credentials are refused; a person must grant it, so the back-off is long
 
 Messages name what failed, the value, what was expected and what to do. They never hold secrets, prompts or personal data.
 Translation to HTTP, exit codes and conditions happens once, at each edge.
 """
 
-__all__ = ["Conflict", "Corrupt", "GraftError", "InvalidInput", "NotReady", "NotSupported", "Unavailable"]
+__all__ = ["Conflict", "Corrupt", "Forbidden", "GraftError", "InvalidInput", "NotReady", "NotSupported", "Unavailable"]
 
 
 class GraftError(Exception):
@@ -66,3 +67,9 @@ class Unavailable(GraftError):
     """A dependency did not answer or answered with a transient failure."""
 
     reason = "Unavailable"
+
+
+class Forbidden(Unavailable):
+    """A dependency refuses us: a right or valid credentials are missing."""
+
+    reason = "Forbidden"
