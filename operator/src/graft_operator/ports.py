@@ -35,11 +35,15 @@ __all__ = [
     "WORKLOADS",
     "Cluster",
     "Json",
+    "Objects",
     "Resource",
 ]
 
 Json = dict[str, Any]
 """A Kubernetes object, or a part of one, as JSON."""
+
+Objects = list[Json]
+"""What a list call returns; inside of a class with a method `list`, that word names the method."""
 
 FIELD_MANAGER: Final = "graft"
 """Field manager of all that Graft writes."""
@@ -113,7 +117,7 @@ class Cluster(Protocol):
         """Read one object; None where there is none, or where the resource is not served."""
         ...
 
-    async def list(self, resource: Resource, namespace: str, labels: Mapping[str, str]) -> list[Json]:
+    async def list(self, resource: Resource, namespace: str, labels: Mapping[str, str]) -> Objects:
         """Read all objects that carry the labels, page by page (500 a page).
 
         Args:
