@@ -14,18 +14,18 @@ runs the same cases against this double and, where its binaries are there, a rea
 
 import copy
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
 from graft_core.errors import Conflict, InvalidInput, NotReady
 from graft_operator.ports import Json, Objects, Resource
+from tests.fakes.merging import Path, apply_over, find_leaves, merge_patch, remove_path
 
-__all__ = ["Change", "FakeKube", "Write", "find_leaves", "merge_patch"]
+__all__ = ["Change", "FakeKube", "Write"]
 
 Key = tuple[str, str, str, str]
 """Group version, plural, namespace, name."""
-Path = tuple[str, ...]
 
 _NAME = re.compile(r"[a-z0-9]([-.a-z0-9]{0,251}[a-z0-9])?")
 _LABEL = re.compile(r"([A-Za-z0-9]([-_.A-Za-z0-9]{0,61}[A-Za-z0-9])?)?")
@@ -261,8 +261,8 @@ class FakeKube:
             _check_version(found, meta.get("resourceVersion"))
             base = copy.deepcopy(found)
             for path in self._owned.get(key, set()) - set(find_leaves(wanted)):
-                _remove(base, path)
-            made = self._store(resource, _apply_over(base, wanted))
+                remove_path(base, path)
+            made = self._store(resource, apply_over(base, wanted))
         self._owned[key] = set(find_leaves(wanted))
         return made
 
@@ -332,52 +332,6 @@ class FakeKube:
     def _tell(self, change: Change) -> None:
         for listener in self._listeners:
             listener(change)
-
-
-def merge_patch(target: object, patch: object) -> Json:
-    """Return the target with an RFC 7396 merge patch over it."""
-    result: Json = dict(target) if isinstance(target, dict) else {}
-    if not isinstance(patch, dict):
-        raise InvalidInput(f"a merge patch is an object, got {type(patch).__name__}")
-    for name, value in patch.items():
-        if value is None:
-            result.pop(name, None)
-        elif isinstance(value, dict):
-            result[name] = merge_patch(result.get(name), value)
-        else:
-            result[name] = copy.deepcopy(value)
-    return result
-
-
-def find_leaves(body: Json, at: Path = ()) -> Iterator[Path]:
-    """Yield the paths of all values that are not objects (lists count as one value), and of empty objects."""
-    for name, value in body.items():
-        if isinstance(value, dict) and value:
-            yield from find_leaves(value, (*at, name))
-        elif not (at == ("metadata",) and name in {"name", "namespace"}) and (at or name not in {"apiVersion", "kind"}):
-            yield (*at, name)
-
-
-def _apply_over(base: Json, wanted: Json) -> Json:
-    result = dict(base)
-    for name, value in wanted.items():
-        old = result.get(name)
-        if isinstance(value, dict) and isinstance(old, dict):
-            result[name] = _apply_over(old, value)
-        elif name == "finalizers" and isinstance(old, list):
-            result[name] = [*old, *(item for item in value if item not in old)]
-        else:
-            result[name] = copy.deepcopy(value)
-    return result
-
-
-def _remove(body: Json, path: Path) -> None:
-    *parents, last = path
-    place: object = body
-    for name in parents:
-        place = place.get(name) if isinstance(place, dict) else None
-    if isinstance(place, dict):
-        place.pop(last, None)
 
 
 def _merged(body: Json, patch: Json) -> Json:
