@@ -1,0 +1,239 @@
+"""One HTTP connection pool to the API server: deadlines, a bound on what is under way, retried reads, fresh credentials, and the fence.
+
+Plain aiohttp and JSON: objects go through as they are. The generated client of the `kubernetes` package would build and take apart a
+typed model for each of them (docs/adr/0011).
+"""
+
+import asyncio
+import json
+import random
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Final
+
+import aiohttp
+
+from graft_core.clock import Clock
+from graft_core.errors import GraftError, NotReady
+from graft_operator.cluster.credentials import Credentials, CredentialSource, make_tls
+from graft_operator.cluster.faults import Call, to_error, unreachable
+from graft_operator.cluster.lease import Fence
+from graft_operator.ports import Json
+
+__all__ = ["WRITES", "Answered", "Limits", "Request", "Transport"]
+
+WRITES: Final = frozenset({"create", "apply", "patch", "delete"})
+
+Answered = Callable[[Call, str, float], None]
+"""Told of each answer: call, outcome (`ok` or the error's reason), seconds."""
+
+FIRST_RETRY_S: Final = 0.1
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Bounds on what is asked of the API server."""
+
+    max_in_flight: int = 48
+    """Requests under way at a time; more wait."""
+    read_s: float = 10.0
+    """Deadline of a read, its retries included."""
+    list_s: float = 30.0
+    """Deadline of a page of a list."""
+    write_s: float = 4.0
+    """Deadline of a write; shorter than what a Lease leaves between fence and take-over."""
+    read_tries: int = 3
+    """Tries of a read; a write is tried once, and the pass is run again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What is sent."""
+
+    call: Call
+    method: str
+    path: str
+    query: Mapping[str, str] = field(default_factory=dict[str, str])
+    body: Json | None = None
+    content_type: str = "application/json"
+
+
+class Transport:
+    """Sends requests as one user to one API server."""
+
+    def __init__(
+        self,
+        source: CredentialSource,
+        clock: Clock,
+        *,
+        fence: Fence | None = None,
+        limits: Limits | None = None,
+        answered: Answered | None = None,
+    ) -> None:
+        """Prepare; nothing is opened before the first request.
+
+        Args:
+            source: Where credentials come from.
+            clock: For measuring.
+            fence: What writes must pass as they are sent; None only for the election itself, and for a person's own commands.
+            limits: Deadlines and bounds.
+            answered: Told of each answer.
+        """
+        self._source = source
+        self._clock = clock
+        self._limits = limits or Limits()
+        self._answered = answered or _tell_nobody
+        self._slots = asyncio.Semaphore(self._limits.max_in_flight)
+        self._fence = fence
+        self._request_class = aiohttp.ClientRequest if fence is None else _fenced(fence)
+        self._sessions: list[aiohttp.ClientSession] = []
+        self._login: _Login | None = None
+        self._reading = asyncio.Lock()
+
+    async def close(self) -> None:
+        """Close all connections."""
+        for session in self._sessions:
+            await session.close()
+        self._sessions, self._login = [], None
+
+    async def send(self, request: Request) -> Json:
+        """Send a request and return what it is answered with.
+
+        Args:
+            request: What is sent.
+
+        Returns:
+            The answer's JSON.
+
+        Raises:
+            GraftError: See `graft_operator.ports.Cluster`.
+        """
+        is_write = request.call.verb in WRITES
+        started = self._clock.monotonic()
+        outcome = "Cancelled"
+        try:
+            if is_write and self._fence is not None:
+                self._fence.check()  # here too, so that a replica that does not lead waits for no slot
+            async with self._slots:
+                found = await (self._once(request, self._limits.write_s) if is_write else self._read(request))
+            outcome = "ok"
+            return found
+        except GraftError as error:
+            outcome = error.reason
+            raise
+        finally:
+            self._answered(request.call, outcome, self._clock.monotonic() - started)
+
+    async def _read(self, request: Request) -> Json:
+        deadline_s = self._limits.list_s if request.call.verb == "list" else self._limits.read_s
+        ends = self._clock.monotonic() + deadline_s
+        for tried in range(1, self._limits.read_tries + 1):
+            try:
+                return await self._once(request, ends - self._clock.monotonic())
+            except NotReady as error:
+                wait_s = max(error.retry_after_s, FIRST_RETRY_S * 2**tried) * random.uniform(0.75, 1.25)
+                if tried == self._limits.read_tries or self._clock.monotonic() + wait_s >= ends:
+                    raise
+            await asyncio.sleep(wait_s)
+        raise AssertionError("the last try returns or raises")
+
+    async def _once(self, request: Request, deadline_s: float) -> Json:
+        login = await self._login_with(None)  # it has a deadline of its own: a credential plugin may take its time
+        status, headers, body = await self._exchange(login, request, deadline_s)
+        if status == 401:
+            login = await self._login_with(login)
+            status, headers, body = await self._exchange(login, request, deadline_s)
+        if not 200 <= status < 300:
+            raise to_error(request.call, status, headers, body)
+        try:
+            found: Json = json.loads(body)
+        except ValueError as error:
+            raise unreachable(request.call, error) from error
+        return found
+
+    async def _exchange(
+        self, login: "_Login", request: Request, deadline_s: float
+    ) -> tuple[int, Mapping[str, str], bytes]:
+        headers = {"Content-Type": request.content_type} if request.body is not None else {}
+        if login.credentials.authorization:
+            headers["Authorization"] = login.credentials.authorization
+        try:
+            async with (
+                asyncio.timeout(deadline_s),
+                login.session.request(
+                    request.method,
+                    login.credentials.server + request.path,
+                    params=request.query,
+                    data=None if request.body is None else json.dumps(request.body, separators=(",", ":")).encode(),
+                    headers=headers,
+                    allow_redirects=False,
+                    server_hostname=login.credentials.server_name or None,
+                ) as response,
+            ):
+                return response.status, response.headers, await response.read()
+        except aiohttp.ClientConnectorCertificateError as error:
+            self._login = None  # the CA may have been rotated: read it again for the next request
+            raise unreachable(request.call, error) from error
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            raise unreachable(request.call, error) from error
+
+    async def _login_with(self, refused: "_Login | None") -> "_Login":
+        """Return a session with credentials; those that were refused are read again, once for all who wait."""
+        async with self._reading:
+            if self._login is None or self._login is refused:
+                found = await self._source.read()
+                if refused is not None and not _needs_session(refused.credentials, found):
+                    self._login = _Login(refused.session, found)  # only the token is another
+                else:
+                    self._login = _Login(self._open(found), found)
+                    await self._retire(self._login.session)
+            return self._login
+
+    def _open(self, credentials: Credentials) -> aiohttp.ClientSession:
+        tls = make_tls(credentials)
+        return aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(
+                limit=self._limits.max_in_flight, ssl=True if tls is None else tls, keepalive_timeout=30
+            ),
+            # The API server compresses long answers when it may; on a cluster's own network that costs more than it saves.
+            headers={"Accept": "application/json", "Accept-Encoding": "identity", "User-Agent": "graft-operator"},
+            cookie_jar=aiohttp.DummyCookieJar(),
+            timeout=aiohttp.ClientTimeout(total=self._limits.list_s),
+            request_class=self._request_class,
+        )
+
+    async def _retire(self, successor: aiohttp.ClientSession) -> None:
+        """Close all sessions but the last two: on the last but one requests may still be under way."""
+        self._sessions.append(successor)
+        for session in self._sessions[:-2]:
+            await session.close()
+        del self._sessions[:-2]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Login:
+    session: aiohttp.ClientSession
+    credentials: Credentials
+
+
+def _needs_session(before: Credentials, now: Credentials) -> bool:
+    def material(found: Credentials) -> tuple[object, ...]:
+        return found.server, found.ca, found.certificate, found.key, found.is_insecure
+
+    return material(before) != material(now)
+
+
+def _fenced(fence: Fence) -> type[aiohttp.ClientRequest]:
+    """Return a request that looks at the fence at the last moment: connected, before its first byte is sent."""
+
+    class FencedRequest(aiohttp.ClientRequest):
+        async def send(self, conn: aiohttp.connector.Connection) -> aiohttp.ClientResponse:
+            if self.method != "GET":
+                fence.check()
+            return await super().send(conn)
+
+    return FencedRequest
+
+
+def _tell_nobody(call: Call, outcome: str, seconds: float) -> None:
+    """Stand in for an observer."""
