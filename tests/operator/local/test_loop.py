@@ -88,8 +88,8 @@ class Shell:
 @pytest.fixture
 async def shell(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Shell]:
     monkeypatch.setattr("graft_operator.local.loop.PROGRESS_LOOK_S", 0.005)
-    monkeypatch.setattr("graft_operator.local.loop.AFTER_ACTIONS_S", 0.001)
-    monkeypatch.setattr("graft_operator.local.loop.FIRST_RETRY_S", 0.001)
+    monkeypatch.setattr("graft_operator.reconcile.pacing.AFTER_ACTIONS_S", 0.001)
+    monkeypatch.setattr("graft_operator.reconcile.pacing.FIRST_RETRY_S", 0.001)
     found = Shell(tmp_path)
     task = asyncio.create_task(found.loop.run())
     yield found

@@ -17,7 +17,7 @@ from graft_core.api.v1alpha1.finetunejob import FineTuneJob
 from graft_core.api.v1alpha1.modelrelease import ModelRelease
 from graft_core.api.v1alpha1.names import KIND_FINETUNEJOB, KIND_MODELRELEASE
 from graft_core.clock import Clock
-from graft_core.errors import Conflict, GraftError, NotReady
+from graft_core.errors import Conflict
 from graft_core.telemetry.logs import get_log
 from graft_core.telemetry.tracing import get_tracer
 from graft_operator.local.documents import ObjectKey, to_key
@@ -26,6 +26,7 @@ from graft_operator.local.job_shell import JobShell
 from graft_operator.local.objects import ObjectStore
 from graft_operator.local.release_shell import ReleaseShell
 from graft_operator.reconcile.decision import FineTuneJobDecision, ModelReleaseDecision
+from graft_operator.reconcile.pacing import back_off_s, look_again_s, retry_after
 
 __all__ = ["Loop", "Notice"]
 
@@ -34,16 +35,6 @@ _TRACER = get_tracer(__name__)
 
 Notice = Callable[[dict[str, Any], Literal["Normal", "Warning"], str, str], None]
 """Told of each event: object, type, reason, message."""
-
-FIRST_RETRY_S = 0.2
-LONGEST_RETRY_S = 30.0
-"""Back-off of a pass that fails, doubled each time, with jitter."""
-
-CONFLICT_RETRY_S = 0.02
-"""Somebody changed the object while it was being decided on: read again at once."""
-
-AFTER_ACTIONS_S = 0.05
-"""A pass that did something is followed by another; the pause keeps one that does something each time from spinning."""
 
 PROGRESS_LOOK_S = 0.5
 """How soon progress of a running trainer is seen."""
@@ -133,25 +124,17 @@ class Loop:
     async def _guarded(self, key: ObjectKey) -> float | None:
         try:
             wait_s = await self._pass(key)
-        except Conflict as error:
-            _LOG.info("pass_conflict", object=str(key), reason=str(error))
-            return self._retry_s(key, CONFLICT_RETRY_S)
-        except NotReady as error:
-            _LOG.info("pass_not_ready", object=str(key), reason=str(error))
-            return max(error.retry_after_s, self._retry_s(key, FIRST_RETRY_S))
-        except (GraftError, ValidationError, OSError) as error:
-            _LOG.failure("pass_failed", error, object=str(key))
-            return self._retry_s(key, FIRST_RETRY_S)
         except Exception as error:  # noqa: BLE001  # the edge of a pass: a fault in one object must not stop the others
-            _LOG.failure("pass_broken", error, object=str(key))
-            return self._retry_s(key, 1.0)
+            retry = retry_after(error)
+            if retry.is_expected:
+                _LOG.info(retry.event, object=str(key), reason=str(error))
+            else:
+                _LOG.failure(retry.event, error, object=str(key))
+            failures = self._failures.get(key, 0)
+            self._failures[key] = failures + 1
+            return max(retry.at_least_s, back_off_s(failures, retry.first_s, random.random()))
         self._failures.pop(key, None)
         return wait_s
-
-    def _retry_s(self, key: ObjectKey, first_s: float) -> float:
-        failures = self._failures.get(key, 0)
-        self._failures[key] = failures + 1
-        return min(LONGEST_RETRY_S, first_s * 2.0 ** min(failures, 12)) * (0.5 + random.random() / 2)
 
     async def _pass(self, key: ObjectKey) -> float | None:
         body = self._store.find(key)
@@ -186,9 +169,7 @@ class Loop:
                 actions=[type(action).__name__ for action in decision.actions],
                 phase=str(decision.status.phase),
             )
-            # What was done shows in the next view, and often lets the next step be taken.
-            return min(AFTER_ACTIONS_S, decision.look_again_s or AFTER_ACTIONS_S)
-        return decision.look_again_s
+        return look_again_s(decision)
 
     def _write_status(
         self, key: ObjectKey, body: dict[str, Any], decision: FineTuneJobDecision | ModelReleaseDecision
