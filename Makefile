@@ -13,6 +13,9 @@ PYTEST_ARGS ?=
 BENCH_ARGS ?=
 LOCK_ARGS ?=
 
+# Every process here loads the same libraries: without their cached bytecode each start compiles them again, 14 s for a trainer.
+unexport PYTHONDONTWRITEBYTECODE
+
 # pyright runs on the node and the sources of its wheels: nothing is fetched while it checks.
 export PYRIGHT_PYTHON_GLOBAL_NODE := 0
 export PYRIGHT_PYTHON_IGNORE_WARNINGS := 1

@@ -102,7 +102,7 @@ async def test_an_arm_is_ready_while_it_says_so(stand: Stand) -> None:
     stand.create()
     async with ArmDouble(A) as double:
         double_port = stand.arm.model_copy(update={"port": double.port})
-        stand.arms._records[double_port.key] = double_port
+        stand.arms._kept.put(double_port)
         await until(lambda: not stand.arms.unready_reason(stand.arm))
         double.is_ready = False
         await until(lambda: stand.arms.unready_reason(stand.arm) == "the predictor is not ready yet (HTTP 503)")
@@ -122,7 +122,7 @@ async def test_a_predictor_that_dies_starts_again_on_the_same_port(stand: Stand)
 async def test_a_port_that_was_taken_meanwhile_is_given_up(stand: Stand) -> None:
     stand.create()
     async with ArmDouble(A) as stranger:
-        stand.arms._records[stand.arm.key] = stand.arm.model_copy(update={"port": stranger.port})
+        stand.arms._kept.put(stand.arm.model_copy(update={"port": stranger.port}))
         assert not is_free(stranger.port)
         stand.processes.end(None)
         await until(lambda: len(stand.processes.attempts) == 2)

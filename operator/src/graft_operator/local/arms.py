@@ -15,15 +15,16 @@ from pathlib import Path
 from typing import Any, Literal
 
 import aiohttp
-from pydantic import BaseModel, ConfigDict
 
 from graft_core.clock import Clock, from_rfc3339, to_rfc3339
 from graft_core.errors import Conflict
 from graft_core.telemetry.logs import get_log
 from graft_operator.local.database import Database
 from graft_operator.local.files import write_text
+from graft_operator.local.process_record import ProcessRecord
 from graft_operator.local.processes import Processes
 from graft_operator.local.sockets import free_port, is_free
+from graft_operator.local.supervised import Supervised
 from graft_operator.render.predictor_config import ArmRecipe
 from graft_operator.settings import LocalSettings
 
@@ -31,7 +32,6 @@ __all__ = ["ArmRecord", "Arms"]
 
 _LOG = get_log(__name__)
 
-_AREA = "arms"
 _RECIPES = "recipes"
 
 LOOK_SOON_S = 0.25
@@ -47,29 +47,15 @@ MEMORY_LOOKS = 2
 """A memory limit is measured every so many looks at a ready arm."""
 
 
-class ArmRecord(BaseModel):
+class ArmRecord(ProcessRecord):
     """One arm, as the database keeps it."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    uid: str
-    """Of the ModelRelease."""
-    owner: str
-    """namespace/name of the ModelRelease."""
     revision: str
     digest: str
     port: int
     phase: Literal["waiting", "starting", "running", "stopping"] = "waiting"
-    attempt: int = 0
     failures: int = 0
     """Ends in a row without having been ready in between."""
-    not_before: str
-    memory_bytes: int | None = None
-    gpus: int = 0
-    pid: int = 0
-    started: float = 0.0
-    version: int = 1
-    """Resource version of this arm."""
 
     @property
     def key(self) -> str:
@@ -93,11 +79,10 @@ class Arms:
         self._clock = clock
         self._settings = settings
         self._changed = changed
-        self._records = {key: ArmRecord.model_validate(body) for key, body in database.records(_AREA).items()}
+        self._kept = Supervised("arms", ArmRecord, self._folder, database, processes, clock, changed)
         self._ready: dict[str, str] = {}
         """Why an arm is not ready, by key; empty: it is."""
         self._tasks: dict[str, asyncio.Task[None]] = {}
-        self._timers: dict[str, asyncio.TimerHandle] = {}
         self._is_closing = False
 
     def folder(self, uid: str, revision: str) -> Path:
@@ -106,14 +91,14 @@ class Arms:
 
     def recover(self) -> None:
         """Adopt what lives and start anew what does not; once, before the first pass."""
-        for record in list(self._records.values()):
-            folder = self.folder(record.uid, record.revision)
+        for record in self._kept.all():
+            folder = self._folder(record)
             found = self._processes.find(folder, record.attempt)
             if found is not None:
                 _LOG.info("arm_adopted", arm=record.key, pid=found[0])
                 phase = "stopping" if record.phase == "stopping" else "running"
                 adopted = record.model_copy(update={"pid": found[0], "started": found[1], "phase": phase})
-                self._put(adopted)
+                self._kept.put(adopted)
                 self._watch(adopted)
                 if phase == "stopping":
                     self._begin_stop(adopted)
@@ -123,16 +108,16 @@ class Arms:
                 # Under the number it was to have: should it have been started after all, one of the two finds the folder locked.
                 self._launch(record)
             else:
-                self._put(record.model_copy(update={"phase": "waiting"}))
+                self._kept.put(record.model_copy(update={"phase": "waiting"}))
                 self._begin(record.key)
 
     def of(self, uid: str) -> tuple[ArmRecord, ...]:
         """Return the arms of one release."""
-        return tuple(r for r in self._records.values() if r.uid == uid)
+        return tuple(r for r in self._kept.all() if r.uid == uid)
 
     def all(self) -> tuple[ArmRecord, ...]:
         """Return every arm."""
-        return tuple(self._records.values())
+        return self._kept.all()
 
     def unready_reason(self, record: ArmRecord) -> str:
         """Say why the process does not answer as ready; empty: it does."""
@@ -148,7 +133,7 @@ class Arms:
 
     def is_live(self, uid: str, revision: str) -> bool:
         """Say whether the arm's log may still grow."""
-        return f"{uid}/{revision}" in self._records
+        return self._kept.get(f"{uid}/{revision}") is not None
 
     def create(self, uid: str, owner: str, revision: str, recipe: ArmRecipe | None) -> None:
         """Make an arm; one that is there is success.
@@ -163,7 +148,7 @@ class Arms:
             Conflict: There is no recipe, or the arm is still being stopped.
         """
         key = f"{uid}/{revision}"
-        old = self._records.get(key)
+        old = self._kept.get(key)
         if old is not None and old.phase == "stopping":
             raise Conflict(f"arm {revision} of {owner} is still being stopped")
         if old is not None:
@@ -192,7 +177,7 @@ class Arms:
             memory_bytes=kept["memory_bytes"],
             gpus=kept["gpus"],
         )
-        self._put(record)
+        self._kept.put(record)
         self._begin(key)
 
     def remove(self, uid: str, revision: str, version: str) -> None:
@@ -201,7 +186,7 @@ class Arms:
         Raises:
             Conflict: The arm changed since the decision.
         """
-        record = self._records.get(f"{uid}/{revision}")
+        record = self._kept.get(f"{uid}/{revision}")
         if record is None or record.phase == "stopping":
             return
         if str(record.version) != version:
@@ -225,8 +210,7 @@ class Arms:
         self._is_closing = True
         for task in self._tasks.values():
             task.cancel()
-        for timer in self._timers.values():
-            timer.cancel()
+        self._kept.cancel_all()
 
     async def close(self, *, now: bool) -> None:
         """Stop every arm; they start again with the next `graft up`.
@@ -235,32 +219,24 @@ class Arms:
             now: Kill instead of draining.
         """
         self.release()
-        living = [r for r in self._records.values() if r.pid]
-        for record in living:
-            self._signal(record, signal.SIGKILL if now else signal.SIGTERM)
-        deadline = self._clock.monotonic() + (2.0 if now else self._settings.drain_s)
-        # Several processes, once, at the very end: looking is simpler than waiting for events here.
-        while self._clock.monotonic() < deadline and any(self._is_alive(r) for r in living):  # noqa: ASYNC110
-            await asyncio.sleep(0.05)
-        for record in living:
-            if self._is_alive(record):
-                self._signal(record, signal.SIGKILL)
+        living = [r for r in self._kept.all() if r.pid]
+        await self._kept.end_all(living, self._settings.drain_s, now=now)
 
     def _begin(self, key: str) -> None:
-        record = self._records.get(key)
+        record = self._kept.get(key)
         if record is None or record.phase != "waiting" or self._is_closing:
             return
         wait = (from_rfc3339(record.not_before) - self._clock.now()).total_seconds()
         if wait > 0:
-            self._later(key, wait, lambda: self._begin(key))
+            self._kept.later(key, wait, lambda: self._begin(key))
             return
         port = record.port if is_free(record.port) else free_port()
         changes = {"phase": "starting", "attempt": record.attempt + 1, "port": port, "pid": 0}
-        self._put(starting := record.model_copy(update=changes))
+        self._kept.put(starting := record.model_copy(update=changes))
         self._launch(starting)
 
     def _launch(self, record: ArmRecord) -> None:
-        folder = self.folder(record.uid, record.revision)
+        folder = self._folder(record)
         recipe = self._db.records(_RECIPES)[record.key]
         (folder / "cache").mkdir(parents=True, exist_ok=True)
         write_text(folder / "config.json", json.dumps(recipe["config"], ensure_ascii=False))
@@ -278,11 +254,11 @@ class Arms:
             return
         self._ready[record.key] = "it is starting"
         running = record.model_copy(update={"phase": "running", "pid": pid, "started": started})
-        self._put(running)
+        self._kept.put(running)
         self._watch(running)
 
     def _watch(self, record: ArmRecord) -> None:
-        folder, key, attempt = self.folder(record.uid, record.revision), record.key, record.attempt
+        folder, key, attempt = self._folder(record), record.key, record.attempt
         self._processes.when_ended(folder, (record.pid, record.started), lambda: self._ended(key, attempt))
         if (old := self._tasks.pop(key, None)) is not None:
             old.cancel()
@@ -292,7 +268,7 @@ class Arms:
         timeout = aiohttp.ClientTimeout(total=HEALTH_TIMEOUT_S)
         looks = 0
         async with aiohttp.ClientSession(timeout=timeout) as session:
-            while (record := self._records.get(key)) is not None and record.attempt == attempt:
+            while (record := self._kept.get(key)) is not None and record.attempt == attempt:
                 reason = await _ask(session, record.port)
                 if reason != self._ready.get(key):
                     self._tell(record, reason)
@@ -304,7 +280,7 @@ class Arms:
     def _tell(self, record: ArmRecord, reason: str) -> None:
         self._ready[record.key] = reason
         if not reason and record.failures:
-            self._put(record.model_copy(update={"failures": 0}))
+            self._kept.put(record.model_copy(update={"failures": 0}))
         else:
             self._changed(record.uid)
 
@@ -313,20 +289,20 @@ class Arms:
         if record.memory_bytes is not None and used > record.memory_bytes:
             _LOG.warning("arm_over_memory", arm=record.key, used=used, limit=record.memory_bytes)
             self._ready[record.key] = f"it used {used >> 20} MiB, more than spec.predictor.resources.memory allows"
-            self._signal(record, signal.SIGKILL)
+            self._kept.signal(record, signal.SIGKILL)
 
     def _ended(self, key: str, attempt: int) -> None:
-        record = self._records.get(key)
+        record = self._kept.get(key)
         if record is None or record.attempt != attempt or self._is_closing:
             return
-        folder = self.folder(record.uid, record.revision)
+        folder = self._folder(record)
         if (found := self._processes.find(folder, attempt)) is not None:
-            self._put(adopted := record.model_copy(update={"pid": found[0], "started": found[1]}))
+            self._kept.put(adopted := record.model_copy(update={"pid": found[0], "started": found[1]}))
             self._watch(adopted)
             return
-        for held in (self._tasks.pop(key, None), self._timers.pop(key, None)):
-            if held is not None:
-                held.cancel()
+        self._kept.cancel(key)
+        if (task := self._tasks.pop(key, None)) is not None:
+            task.cancel()
         if record.phase == "stopping":
             self._forget(record)
             return
@@ -342,40 +318,23 @@ class Arms:
         first, longest = self._settings.backoff_s
         wait = min(longest, first * 2.0 ** min(record.failures, 10))
         at = to_rfc3339(self._clock.now() + timedelta(seconds=wait))
-        self._put(
+        self._kept.put(
             record.model_copy(update={"phase": "waiting", "failures": record.failures + 1, "not_before": at, "pid": 0})
         )
         self._begin(record.key)
 
     def _begin_stop(self, record: ArmRecord) -> None:
         self._ready[record.key] = "it is being stopped"
-        self._put(record)
-        self._signal(record, signal.SIGTERM)
-        self._later(record.key, self._settings.drain_s, lambda: self._signal(record, signal.SIGKILL))
+        self._kept.stop(record, self._settings.drain_s)
 
-    def _is_alive(self, record: ArmRecord) -> bool:
-        return self._processes.is_alive(self.folder(record.uid, record.revision))
-
-    def _signal(self, record: ArmRecord, number: signal.Signals) -> None:
-        self._processes.signal(self.folder(record.uid, record.revision), (record.pid, record.started), number)
-
-    def _later(self, key: str, wait_s: float, call: Callable[[], None]) -> None:
-        if (old := self._timers.pop(key, None)) is not None:
-            old.cancel()
-        self._timers[key] = asyncio.get_running_loop().call_later(wait_s, call)
-
-    def _put(self, record: ArmRecord) -> None:
-        self._db.put_record(_AREA, record.key, record.model_dump(mode="json"))
-        self._records[record.key] = record
-        self._changed(record.uid)
+    def _folder(self, record: ArmRecord) -> Path:
+        return self.folder(record.uid, record.revision)
 
     def _forget(self, record: ArmRecord) -> None:
         # The log stays for `graft logs` until the release goes; the cache of answers does not.
-        shutil.rmtree(self.folder(record.uid, record.revision) / "cache", ignore_errors=True)
-        self._db.drop_record(_AREA, record.key)
-        self._records.pop(record.key, None)
+        shutil.rmtree(self._folder(record) / "cache", ignore_errors=True)
         self._ready.pop(record.key, None)
-        self._changed(record.uid)
+        self._kept.drop(record)
 
 
 async def _ask(session: aiohttp.ClientSession, port: int) -> str:

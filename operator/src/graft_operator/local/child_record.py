@@ -19,37 +19,26 @@ import random
 from datetime import datetime, timedelta
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict
-
 from graft_core.clock import to_rfc3339
 from graft_core.contracts.exit_codes import ExitClass, exit_class_of, is_restart_counted, is_restartable
+from graft_operator.local.process_record import ProcessRecord
 
 __all__ = ["ChildPhase", "ChildRecord", "after_exit"]
 
 ChildPhase = Literal["waiting", "starting", "running", "stopping", "suspended", "ended"]
 
 
-class ChildRecord(BaseModel):
+class ChildRecord(ProcessRecord):
     """One child, as the database keeps it."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     name: str
     role: Literal["check", "train"]
-    uid: str
-    """Of the FineTuneJob."""
-    owner: str
-    """namespace/name of the FineTuneJob, for people."""
     phase: ChildPhase = "waiting"
     since: str
     """When the phase began."""
-    attempt: int = 0
-    """Counts starts; the first is 1."""
     restarts: int = 0
     """Those that count against max_restarts."""
     max_restarts: int
-    not_before: str
-    """End of the back-off."""
     stop: Literal["", "Suspend", "Watchdog", "End", "Delete"] = ""
     grace_s: float = 30.0
     last_end: str = ""
@@ -60,14 +49,11 @@ class ChildRecord(BaseModel):
     """What the shell knows of the end, e.g. the memory that was used."""
     progress_offset: int = 0
     """Bytes of progress.jsonl that are of earlier attempts."""
-    memory_bytes: int | None = None
-    """Limit; over it the group is killed."""
-    gpus: int = 0
-    pid: int = 0
-    started: float = 0.0
-    """Start time of `pid`."""
-    version: int = 1
-    """Resource version of this child."""
+
+    @property
+    def key(self) -> str:
+        """Key of the record."""
+        return self.name
 
     def moved(self, phase: ChildPhase, now: datetime, **changes: object) -> "ChildRecord":
         """Return the record in another phase, with its version raised."""

@@ -1,10 +1,11 @@
 """Small files that are read whole and replaced whole."""
 
+import hashlib
 import json
 from pathlib import Path
 from typing import Any, cast
 
-__all__ = ["read_json", "read_tail", "write_text"]
+__all__ = ["digest_of", "read_json", "read_tail", "write_text"]
 
 
 def write_text(path: Path, text: str) -> None:
@@ -29,3 +30,8 @@ def read_tail(path: Path) -> str:
         return path.read_text(errors="replace")[-1500:]
     except FileNotFoundError:
         return "(empty)"
+
+
+def digest_of(body: dict[str, Any]) -> str:
+    """Digest of a JSON object, short: the same for the same content."""
+    return hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()[:16]

@@ -6,10 +6,7 @@ Envoy outlives a `graft up` that is killed, and is taken over by the next: no re
 
 import asyncio
 import contextlib
-import hashlib
 import json
-import os
-import signal
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -20,18 +17,15 @@ from graft_core.errors import Conflict, InvalidInput, NotReady, Unavailable
 from graft_core.telemetry.logs import get_log
 from graft_operator.local.database import Database
 from graft_operator.local.envoy_admin import EnvoyAdmin
-from graft_operator.local.envoy_binary import find_envoy
-from graft_operator.local.files import read_tail, write_text
-from graft_operator.local.processes import Processes, ProcessId
-from graft_operator.local.sockets import free_port, is_free
+from graft_operator.local.envoy_process import START_S, EnvoyProcess
+from graft_operator.local.files import digest_of, write_text
+from graft_operator.local.processes import Processes
 from graft_operator.reconcile.observed import Traffic
 from graft_operator.render.envoy import (
     ArmEndpoint,
-    GatewaySettings,
     Json,
     ReleaseRoute,
     host_cluster_name,
-    render_bootstrap,
     render_clusters,
     render_routes,
 )
@@ -41,14 +35,7 @@ __all__ = ["Gateway", "Split"]
 
 _LOG = get_log(__name__)
 
-_AREA = "gateway"
 _SPLITS = "splits"
-
-START_S = 20.0
-"""How long Envoy may take until it serves; clusters are health-checked first."""
-
-STARTS = 3
-"""How often one that is killed while it starts is started anew."""
 
 ACK_S = 10.0
 """How long a change may take until it is in force; a new cluster waits for its first health check."""
@@ -101,7 +88,6 @@ class Gateway:
             changed: Called when weights or health are seen to have changed.
         """
         self._db = database
-        self._processes = processes
         self._clock = clock
         self._settings = settings
         self._arms = arms
@@ -115,22 +101,22 @@ class Gateway:
         self._lock = asyncio.Lock()
         self._wake = asyncio.Event()
         self._look_closely_until = 0.0
-        self._who: ProcessId | None = None
-        self._is_closing = False
+        self._envoy = EnvoyProcess(
+            database, processes, clock, settings, self._admin, lambda: self._write_files(self._routes())
+        )
         self._is_closed = False
         self._task: asyncio.Task[None] | None = None
-        self.port = settings.port
 
     @property
     def url(self) -> str:
         """Base URL of the gateway."""
         host = "127.0.0.1" if self._settings.host in {"0.0.0.0", "::"} else self._settings.host  # noqa: S104  # compared, not bound
-        return f"http://{host}:{self.port}"
+        return f"http://{host}:{self._envoy.port}"
 
     @property
     def pid(self) -> int:
         """Pid of Envoy's supervisor; 0: not running."""
-        return 0 if self._who is None else self._who[0]
+        return self._envoy.pid
 
     async def start(self) -> None:
         """Take over the Envoy that runs, or start one.
@@ -139,31 +125,7 @@ class Gateway:
             InvalidInput: The port is taken, or there is no Envoy.
             Unavailable: Envoy does not come up.
         """
-        self._folder.mkdir(parents=True, exist_ok=True)
-        envoy = find_envoy(self._settings.envoy)
-        record = self._db.records(_AREA).get("envoy", {})
-        self.port = self._settings.port or int(record.get("port", 0)) or free_port()
-        bootstrap = render_bootstrap(
-            GatewaySettings(
-                host=self._settings.host,
-                port=self.port,
-                admin_socket=str(self._folder / "admin.sock"),
-                folder=str(self._folder),
-                access_log=str(self._folder / "access.log"),
-            )
-        )
-        fingerprint = _digest({"envoy": envoy, "bootstrap": bootstrap})
-        attempt = int(record.get("attempt", 0))
-        found = self._processes.find(self._folder, attempt)
-        if found is not None and record.get("fingerprint") == fingerprint and await self._admin.is_live():
-            _LOG.info("gateway_adopted", pid=found[0], port=self.port)
-            self._who = found
-        else:
-            await self._replace(found, attempt)
-            write_text(self._folder / "bootstrap.json", json.dumps(bootstrap))
-            self._write_files(self._routes())
-            await self._bring_up(envoy, fingerprint, attempt + 1)
-        self._watch(self._who, envoy, fingerprint)
+        await self._envoy.start()
         await self._first_sync()
         self._task = asyncio.get_running_loop().create_task(self._look_after())
 
@@ -227,11 +189,11 @@ class Gateway:
         async with self._lock:
             before = (self._observed, self._healthy)
             routes = self._routes()
-            version = _digest(render_clusters(routes, ""))
+            version = digest_of(render_clusters(routes, ""))
             if version != self._written["cds.json"]:
                 self._write("cds.json", render_clusters(routes, version), version)
                 await self._until(self._admin.clusters_version, version)
-            version = _digest(render_routes(routes, ""))
+            version = digest_of(render_routes(routes, ""))
             if version != self._written["rds.json"]:
                 self._write("rds.json", render_routes(routes, version), version)
                 await self._until(self._routes_version, version)
@@ -239,7 +201,7 @@ class Gateway:
 
     async def release(self) -> None:
         """Let go of Envoy without ending it; the next `graft up` takes it over."""
-        self._is_closing = True
+        self._envoy.release()
         if self._task is not None:
             self._task.cancel()
         await self._admin.close()
@@ -252,7 +214,7 @@ class Gateway:
         """
         if self._is_closed:
             return
-        self._is_closing = True
+        self._envoy.release()
         if self._task is not None:
             self._task.cancel()
         try:
@@ -265,8 +227,7 @@ class Gateway:
         except Unavailable:
             _LOG.warning("gateway_silent_at_stop")
         await self._admin.close()
-        if self._who is not None:
-            await self._end(self._who)
+        await self._envoy.end()
         self._is_closed = True
 
     def _routes(self) -> list[ReleaseRoute]:
@@ -288,7 +249,7 @@ class Gateway:
 
     def _write_files(self, routes: list[ReleaseRoute]) -> None:
         for name, render in (("cds.json", render_clusters), ("rds.json", render_routes)):
-            version = _digest(render(routes, ""))
+            version = digest_of(render(routes, ""))
             self._write(name, render(routes, version), version)
 
     def _write(self, name: str, body: Json, version: str) -> None:
@@ -352,54 +313,6 @@ class Gateway:
             log.replace(log.with_name("access.log.1"))
             await self._admin.reopen_logs()
 
-    async def _replace(self, found: ProcessId | None, attempt: int) -> None:
-        if found is not None:
-            _LOG.info("gateway_replaced", pid=found[0], attempt=attempt)
-            await self._end(found)
-        if not is_free(self.port, self._settings.host):
-            raise InvalidInput(
-                f"port {self.port!r} of {self._settings.host} is taken by another program; choose another with --port",
-                path="port",
-            )
-
-    async def _end(self, who: ProcessId) -> None:
-        for number in (signal.SIGTERM, signal.SIGKILL):
-            self._processes.signal(self._folder, who, number)
-            deadline = self._clock.monotonic() + 2.0
-            while self._clock.monotonic() < deadline:
-                if not self._processes.is_alive(self._folder):
-                    return
-                await asyncio.sleep(0.02)
-
-    def _launch(self, envoy: str, fingerprint: str, attempt: int) -> None:
-        record = {"attempt": attempt, "port": self.port, "fingerprint": fingerprint}
-        self._db.put_record(_AREA, "envoy", record)
-        command = [
-            envoy,
-            "-c",
-            str(self._folder / "bootstrap.json"),
-            "--log-level",
-            "warn",
-            "--disable-hot-restart",
-            "--concurrency",
-            "2",
-        ]
-        env = {key: value for key, value in os.environ.items() if key in {"PATH", "HOME", "TMPDIR", "LANG"}}
-        self._who = self._processes.start(self._folder, attempt, command, env)
-
-    async def _bring_up(self, envoy: str, fingerprint: str, attempt: int) -> None:
-        """Launch it and wait until it serves; one that was killed on the way says nothing about the next."""
-        for number in range(attempt, attempt + STARTS):
-            self._launch(envoy, fingerprint, number)
-            try:
-                return await self._until_live()
-            except Unavailable:
-                code = self._processes.exit_code(self._folder, number)
-                was_killed = not self._processes.is_alive(self._folder) and (code is None or code < 0)
-                if not was_killed or number == attempt + STARTS - 1:
-                    raise
-        return None
-
     async def _first_sync(self) -> None:
         """Sync; an Envoy that is killed meanwhile, or whose supervisor was while nobody looked, is started again by its watch."""
         deadline = self._clock.monotonic() + START_S
@@ -410,34 +323,3 @@ class Gateway:
                 if self._clock.monotonic() > deadline:
                     raise
             await asyncio.sleep(LOOK_SOON_S)
-
-    async def _until_live(self) -> None:
-        deadline = self._clock.monotonic() + START_S
-        while not await self._admin.is_live():
-            if self._clock.monotonic() > deadline or not self._processes.is_alive(self._folder):
-                raise Unavailable(f"Envoy did not come up; the end of its log: {read_tail(self._folder / 'log')}")
-            await asyncio.sleep(0.05)
-
-    def _watch(self, who: ProcessId | None, envoy: str, fingerprint: str) -> None:
-        if who is not None:
-            self._processes.when_ended(self._folder, who, lambda: self._ended(envoy, fingerprint))
-
-    def _ended(self, envoy: str, fingerprint: str) -> None:
-        if self._is_closing:
-            return
-        attempt = int(self._db.records(_AREA)["envoy"]["attempt"]) + 1
-        _LOG.error("gateway_ended", attempt=attempt)
-        self._write_files(self._routes())
-        # A second at least between starts: one that can't start must not be tried all the time.
-        asyncio.get_running_loop().call_later(
-            0.0 if attempt < 3 else 1.0, lambda: self._restart(envoy, fingerprint, attempt)
-        )
-
-    def _restart(self, envoy: str, fingerprint: str, attempt: int) -> None:
-        if not self._is_closing:
-            self._launch(envoy, fingerprint, attempt)
-            self._watch(self._who, envoy, fingerprint)
-
-
-def _digest(body: Json) -> str:
-    return hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()[:16]

@@ -92,6 +92,8 @@ class Metrics:
         self._readings: dict[tuple[str, str], _Reading] = {}
         self._bases = {key: _loaded(_Base.model_validate(body)) for key, body in database.records(_AREA).items()}
         self._session: aiohttp.ClientSession | None = None
+        self._silent: set[tuple[str, str]] = set()
+        """Arms (release uid, revision) whose last scrape failed."""
 
     async def close(self) -> None:
         """Close the connections."""
@@ -108,8 +110,11 @@ class Metrics:
                     answer.raise_for_status()
                     text = await answer.text()
                 self.take(uid, source, parse_figures(text))
+                self._silent.discard((uid, source.revision))
             except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
-                _LOG.warning("scrape_failed", release=uid, revision=source.revision, reason=type(error).__name__)
+                if (uid, source.revision) not in self._silent:  # once, not with every scrape while the arm is down
+                    self._silent.add((uid, source.revision))
+                    _LOG.warning("scrape_failed", release=uid, revision=source.revision, reason=type(error).__name__)
 
     def take(self, uid: str, source: ArmSource, figures: dict[str, Figures]) -> None:
         """Take one scrape in."""
@@ -161,6 +166,7 @@ class Metrics:
     def forget(self, uid: str) -> None:
         """Forget a release that is gone."""
         self._readings = {key: value for key, value in self._readings.items() if key[0] != uid}
+        self._silent = {key for key in self._silent if key[0] != uid}
         for key in [key for key in self._bases if key.startswith(f"{uid}/")]:
             del self._bases[key]
             self._db.drop_record(_AREA, key)

@@ -86,8 +86,9 @@ class Draft(Generic[StatusT]):
         )
 
     def tell(self, reason: str, message: str, *, is_warning: bool = False) -> None:
-        """Add an event."""
-        self.events.append(Event("Warning" if is_warning else "Normal", reason, message))
+        """Add an event; what two conditions say alike is told once."""
+        if all((event.reason, event.message) != (reason, message) for event in self.events):
+            self.events.append(Event("Warning" if is_warning else "Normal", reason, message))
 
     def finish(self, phase: str) -> StatusT:
         """Return the new status, or the old object where nothing changed."""
