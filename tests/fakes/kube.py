@@ -14,7 +14,7 @@ runs the same cases against this double and, where its binaries are there, a rea
 
 import copy
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -94,6 +94,11 @@ class FakeKube:
         self.reads.append(("list", resource, namespace, ""))
         self._meet("list", resource)
         return [] if resource in self.unserved else self.all(resource, namespace, labels)
+
+    async def walk(self, resource: Resource, namespace: str, labels: Mapping[str, str]) -> AsyncIterator[Objects]:
+        """Read the metadata alone of all objects that carry the labels."""
+        found = await self.list(resource, namespace, labels)
+        yield [{name: body[name] for name in ("apiVersion", "kind", "metadata")} for body in found]
 
     async def create(self, resource: Resource, body: Json) -> Json:
         """Create an object."""

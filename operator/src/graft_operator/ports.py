@@ -8,7 +8,7 @@ The pass around the shells is `engine/cycle.py`: it reads the object, calls `she
 itself (both kinds do it alike), hands every other action to `shell.apply`, writes the status once, and emits the events.
 """
 
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
@@ -31,6 +31,7 @@ __all__ = [
     "PODS",
     "REPLICA_SETS",
     "SERVICES",
+    "TRAINING_RUNTIMES",
     "TRAIN_JOBS",
     "WORKLOADS",
     "Cluster",
@@ -93,6 +94,7 @@ LEASES: Final = Resource("coordination.k8s.io/v1", "Lease", "leases")
 PODS: Final = Resource("v1", "Pod", "pods")
 REPLICA_SETS: Final = Resource("apps/v1", "ReplicaSet", "replicasets")
 SERVICES: Final = Resource("v1", "Service", "services")
+TRAINING_RUNTIMES: Final = Resource("trainer.kubeflow.org/v1alpha1", "TrainingRuntime", "trainingruntimes")
 TRAIN_JOBS: Final = Resource("trainer.kubeflow.org/v1alpha1", "TrainJob", "trainjobs")
 WORKLOADS: Final = Resource("kueue.x-k8s.io/v1beta1", "Workload", "workloads")
 
@@ -128,6 +130,10 @@ class Cluster(Protocol):
         Returns:
             The objects, with `apiVersion` and `kind`; empty also where the resource is not served.
         """
+        ...
+
+    def walk(self, resource: Resource, namespace: str, labels: Mapping[str, str]) -> AsyncIterator[Objects]:
+        """Read the metadata alone of all objects that carry the labels, a page at a time; arguments as for `list`."""
         ...
 
     async def create(self, resource: Resource, body: Json) -> Json:

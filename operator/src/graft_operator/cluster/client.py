@@ -4,7 +4,7 @@ Unknown fields of what Graft writes are refused by the server (`fieldValidation=
 know would otherwise be accepted and do nothing.
 """
 
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
 from typing import Final
 
 import aiohttp
@@ -18,6 +18,7 @@ from graft_operator.ports import FIELD_MANAGER, PODS, Json, Objects, Resource
 __all__ = ["KubernetesCluster"]
 
 PAGE: Final = 500
+METADATA_ALONE: Final = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
 SERVED_FOR_S: Final = 60.0
 """How long an answer about what is served is believed."""
 POD_DEADLINE_S: Final = 2.0
@@ -59,21 +60,29 @@ class KubernetesCluster:
 
     async def list(self, resource: Resource, namespace: str, labels: Mapping[str, str]) -> Objects:
         """Read all objects that carry the labels, page by page."""
+        return [item async for page in self._pages(resource, namespace, labels, "application/json") for item in page]
+
+    def walk(self, resource: Resource, namespace: str, labels: Mapping[str, str]) -> AsyncIterator[Objects]:
+        """Read the metadata alone of all objects that carry the labels, a page at a time."""
+        return self._pages(resource, namespace, labels, METADATA_ALONE)
+
+    async def _pages(
+        self, resource: Resource, namespace: str, labels: Mapping[str, str], accept: str
+    ) -> AsyncIterator[Objects]:
         selector = ",".join(f"{name}={value}" if value else name for name, value in sorted(labels.items()))
         query = {"limit": str(PAGE)} | ({"labelSelector": selector} if selector else {})
-        items: Objects = []
+        # Items of a list do not say what they are.
+        kind = {"apiVersion": resource.api_version, "kind": resource.kind}
+        call = Call("list", resource, namespace)
         while True:
-            request = Request(Call("list", resource, namespace), "GET", resource.path(namespace), query)
-            page = await self._found(request)
+            page = await self._found(Request(call, "GET", resource.path(namespace), query, accept=accept))
             if page is None:
-                return []
-            # Items of a list do not say what they are.
-            kind = {"apiVersion": resource.api_version, "kind": resource.kind}
-            items += [{**kind, **item} for item in page.get("items") or []]
+                return
+            yield [{**item, **kind} for item in page.get("items") or []]
             follows = (page.get("metadata") or {}).get("continue")
             if not follows:
-                return items
-            query = query | {"continue": str(follows)}
+                return
+            query |= {"continue": str(follows)}
 
     async def create(self, resource: Resource, body: Json) -> Json:
         """Create an object (POST); `Conflict` where its name is taken."""

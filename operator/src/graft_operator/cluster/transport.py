@@ -56,6 +56,7 @@ class Request:
     query: Mapping[str, str] = field(default_factory=dict[str, str])
     body: Json | None = None
     content_type: str = "application/json"
+    accept: str = "application/json"
 
 
 class Transport:
@@ -154,7 +155,9 @@ class Transport:
     async def _exchange(
         self, login: "_Login", request: Request, deadline_s: float
     ) -> tuple[int, Mapping[str, str], bytes]:
-        headers = {"Content-Type": request.content_type} if request.body is not None else {}
+        headers = {"Accept": request.accept}
+        if request.body is not None:
+            headers["Content-Type"] = request.content_type
         if login.credentials.authorization:
             headers["Authorization"] = login.credentials.authorization
         try:
@@ -196,7 +199,7 @@ class Transport:
                 limit=self._limits.max_in_flight, ssl=True if tls is None else tls, keepalive_timeout=30
             ),
             # The API server compresses long answers when it may; on a cluster's own network that costs more than it saves.
-            headers={"Accept": "application/json", "Accept-Encoding": "identity", "User-Agent": "graft-operator"},
+            headers={"Accept-Encoding": "identity", "User-Agent": "graft-operator"},
             cookie_jar=aiohttp.DummyCookieJar(),
             timeout=aiohttp.ClientTimeout(total=self._limits.list_s),
             request_class=self._request_class,

@@ -1,0 +1,272 @@
+"""One pass over one object on a cluster: read, decide, actions in order, one status write, events.
+
+The object is read first, so that nothing is older than the status beside it. Finalizers and the status are written with the
+resourceVersion that was decided on; the API server answers with a Conflict where the object has moved on, and the pass is run again. A pass
+that cannot go through because a person must do something says so on its object, and is run again all the same.
+"""
+
+import contextlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from datetime import datetime
+from typing import Any, Final, Protocol
+
+from graft_core.api.v1alpha1.finetunejob import FineTuneJob
+from graft_core.api.v1alpha1.modelrelease import ModelRelease
+from graft_core.api.v1alpha1.names import FINALIZER, KIND_FINETUNEJOB, KIND_MODELRELEASE
+from graft_core.clock import Clock
+from graft_core.errors import Corrupt, GraftError, InvalidInput
+from graft_core.telemetry.logs import get_log
+from graft_core.telemetry.tracing import TRACEPARENT, extract_context, get_tracer
+from graft_operator.engine.directory import Directory, Key
+from graft_operator.engine.metrics import OperatorMetrics
+from graft_operator.engine.reading import diff_merge, read_object
+from graft_operator.engine.trouble import clear_trouble, is_trouble, tell_trouble
+from graft_operator.ports import FINE_TUNE_JOBS, MODEL_RELEASES, Cluster, Json, Resource
+from graft_operator.reconcile.decision import (
+    AddFinalizer,
+    Event,
+    FineTuneJobAction,
+    FineTuneJobDecision,
+    ModelReleaseAction,
+    ModelReleaseDecision,
+    RemoveFinalizer,
+)
+from graft_operator.reconcile.pacing import look_again_s
+
+__all__ = ["RESOURCES", "Cycle", "EventSink", "JobShell", "ReleaseShell"]
+
+_LOG = get_log(__name__)
+_TRACER = get_tracer(__name__)
+
+RESOURCES: Final[Mapping[str, Resource]] = {KIND_FINETUNEJOB: FINE_TUNE_JOBS, KIND_MODELRELEASE: MODEL_RELEASES}
+"""Graft's own kinds."""
+
+MAX_STATUS_BYTES: Final = 32_768
+
+
+class JobShell(Protocol):
+    """What the engine needs of the shell for FineTuneJobs; finalizers are the engine's."""
+
+    async def decide(self, job: FineTuneJob, now: datetime) -> FineTuneJobDecision:
+        """Observe one job and decide."""
+        ...
+
+    async def apply(self, action: FineTuneJobAction, job: FineTuneJob) -> None:
+        """Carry one action out."""
+        ...
+
+    def forget(self, uid: str) -> None:
+        """Forget a job that is gone."""
+        ...
+
+
+class ReleaseShell(Protocol):
+    """What the engine needs of the shell for ModelReleases; finalizers are the engine's."""
+
+    async def decide(self, release: ModelRelease, now: datetime) -> ModelReleaseDecision:
+        """Observe one release and decide."""
+        ...
+
+    async def apply(self, action: ModelReleaseAction, release: ModelRelease) -> None:
+        """Carry one action out."""
+        ...
+
+    def forget(self, uid: str) -> None:
+        """Forget a release that is gone."""
+        ...
+
+
+class EventSink(Protocol):
+    """Where a pass's events go."""
+
+    def emit(self, involved: Json, event: Event) -> None:
+        """Have one event written, soon."""
+        ...
+
+
+class Cycle:
+    """Runs passes."""
+
+    def __init__(
+        self,
+        cluster: Cluster,
+        events: EventSink,
+        jobs: JobShell,
+        releases: ReleaseShell,
+        directory: Directory,
+        metrics: OperatorMetrics,
+        clock: Clock,
+    ) -> None:
+        self._cluster = cluster
+        self._events = events
+        self._jobs = jobs
+        self._releases = releases
+        self._directory = directory
+        self._metrics = metrics
+        self._clock = clock
+
+    async def run(self, key: Key) -> float | None:
+        """Run one pass.
+
+        Args:
+            key: The object.
+
+        Returns:
+            After how many seconds the next pass is due; None: when something changes.
+
+        Raises:
+            GraftError: It did not go through.
+        """
+        started, outcome = self._clock.monotonic(), "Broken"
+        try:
+            again_s = await self._pass(key)
+            outcome = "ok"
+            return again_s
+        except GraftError as error:
+            outcome = type(error).__name__
+            raise
+        finally:
+            self._metrics.passes.labels(key.kind, outcome).inc()
+            self._metrics.pass_seconds.labels(key.kind).observe(self._clock.monotonic() - started)
+
+    def forget(self, key: Key, uid: str) -> None:
+        """Forget an object that is gone."""
+        (self._jobs if key.kind == KIND_FINETUNEJOB else self._releases).forget(uid)
+
+    async def _pass(self, key: Key) -> float | None:
+        body = await self._cluster.get(RESOURCES[key.kind], key.namespace, key.name)
+        if body is None:
+            return None
+        now = self._clock.now()
+        try:
+            return await self._reconcile(_Stored(key, body), now)
+        except GraftError as error:
+            if is_trouble(error):
+                await self._tell(key, body, error, now)
+            raise
+
+    async def _reconcile(self, stored: "_Stored", now: datetime) -> float | None:
+        try:
+            obj, status = read_object(stored.body)
+        except InvalidInput as error:
+            await self._let_go(stored, error)
+            return None
+        if isinstance(obj, FineTuneJob):
+            job_decision = await self._jobs.decide(obj, now)
+            with _span(stored, job_decision.actions):
+                for action in job_decision.actions:
+                    if not await self._finalize(stored, action):
+                        await self._jobs.apply(action, obj)
+            decision: FineTuneJobDecision | ModelReleaseDecision = replace(
+                job_decision, status=clear_trouble(job_decision.status, obj.metadata.generation, now)
+            )
+        else:
+            release_decision = await self._releases.decide(obj, now)
+            with _span(stored, release_decision.actions):
+                for step in release_decision.actions:
+                    if not await self._finalize(stored, step):
+                        await self._releases.apply(step, obj)
+            decision = replace(
+                release_decision, status=clear_trouble(release_decision.status, obj.metadata.generation, now)
+            )
+        if decision.status != obj.status and not stored.is_gone:
+            await self._write_status(
+                stored, status, decision.status.model_dump(mode="json", by_alias=True, exclude_none=True)
+            )
+        for event in decision.events:
+            self._events.emit(stored.body, event)
+        if decision.actions:
+            _LOG.info(
+                "pass_applied",
+                object=str(stored.key),
+                generation=obj.metadata.generation,
+                actions=[type(action).__name__ for action in decision.actions],
+                phase=str(decision.status.phase),
+            )
+        return None if stored.is_gone else look_again_s(decision)
+
+    async def _finalize(self, stored: "_Stored", action: object) -> bool:
+        """Carry an action on the finalizer out; False where it is another one."""
+        if not isinstance(action, AddFinalizer | RemoveFinalizer):
+            return False
+        others = [name for name in stored.body["metadata"].get("finalizers") or [] if name != FINALIZER]
+        wanted = [*others, FINALIZER] if isinstance(action, AddFinalizer) else others
+        patch = {"metadata": {"finalizers": wanted}}
+        await self._patch(stored, patch)
+        stored.is_gone = not wanted and "deletionTimestamp" in stored.body["metadata"]
+        return True
+
+    async def _write_status(self, stored: "_Stored", old: Json, new: Json) -> None:
+        size = len(json.dumps(new, separators=(",", ":"), ensure_ascii=False).encode())
+        if size > MAX_STATUS_BYTES:
+            raise Corrupt(
+                f"status of {stored.key} would have {size} bytes, expected at most {MAX_STATUS_BYTES}; nothing was written"
+            )
+        patch = diff_merge(old, new)
+        if patch:
+            await self._patch(stored, {"status": patch}, subresource="status")
+
+    async def _patch(self, stored: "_Stored", patch: Json, *, subresource: str = "") -> None:
+        key = stored.key
+        written = await self._cluster.patch(
+            RESOURCES[key.kind],
+            key.namespace,
+            key.name,
+            patch,
+            resource_version=str(stored.body["metadata"]["resourceVersion"]),
+            subresource=subresource,
+        )
+        stored.body = {**stored.body, "metadata": written["metadata"]}
+        self._directory.wrote(key, str(written["metadata"]["resourceVersion"]))
+
+    async def _let_go(self, stored: "_Stored", error: InvalidInput) -> None:
+        """Take the finalizer off an object that is being deleted and cannot be read; what it owns goes with it."""
+        meta = stored.body["metadata"]
+        if "deletionTimestamp" not in meta:
+            raise error
+        if FINALIZER not in (meta.get("finalizers") or []):
+            return
+        self._events.emit(
+            stored.body,
+            Event("Warning", "LetGo", f"deleted without a rollout's end or a job's, for it cannot be read: {error}"),
+        )
+        await self._finalize(stored, RemoveFinalizer())
+
+    async def _tell(self, key: Key, body: Json, error: GraftError, now: datetime) -> None:
+        patch, event = tell_trouble(body, error, now)
+        # Without a resourceVersion: the pass may have written a finalizer, and this is about whatever is there now.
+        with contextlib.suppress(GraftError):
+            if patch:
+                written = await self._cluster.patch(
+                    RESOURCES[key.kind], key.namespace, key.name, {"status": patch}, subresource="status"
+                )
+                self._directory.wrote(key, str(written["metadata"]["resourceVersion"]))
+        if event is not None:
+            self._events.emit(body, event)
+
+
+class _Stored:
+    """The object of a pass, as its last write left it."""
+
+    def __init__(self, key: Key, body: Json) -> None:
+        self.key = key
+        self.body = body
+        self.is_gone = False
+
+
+def _span(stored: _Stored, actions: Sequence[object]) -> contextlib.AbstractContextManager[Any]:
+    """Span over the actions of a pass; a pass without any, which is nearly all of them, leaves no trace.
+
+    Who applies an object may hand its trace on in the annotation `traceparent`.
+    """
+    if not actions:
+        return contextlib.nullcontext()
+    annotations = stored.body["metadata"].get("annotations") or {}
+    parent = str(annotations.get(TRACEPARENT) or "")
+    return _TRACER.start_as_current_span(
+        "graft.pass",
+        context=extract_context({TRACEPARENT: parent}) if parent else None,
+        attributes={"graft.object": str(stored.key), "graft.actions": [type(action).__name__ for action in actions]},
+    )

@@ -1,0 +1,153 @@
+"""What watches have told: which objects there are, whose children are whose, who waits for whom. Only ever a reason for a pass.
+
+No decision rests on it: a pass reads everything anew. What is kept of an object is a line, not its body.
+"""
+
+from collections import Counter, defaultdict
+from dataclasses import dataclass
+from typing import Final
+
+from graft_core.api.v1alpha1.finetunejob import FineTuneJobPhase
+from graft_core.api.v1alpha1.modelrelease import ModelReleasePhase
+from graft_core.api.v1alpha1.names import KIND_FINETUNEJOB, KIND_MODELRELEASE, LABEL_UID
+from graft_operator.ports import Json
+
+__all__ = ["Directory", "Key", "Known", "is_settled", "key_of"]
+
+_ENDED: Final = frozenset({"Complete", "Failed"})
+_PHASES: Final = frozenset({*FineTuneJobPhase, *ModelReleasePhase})
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Key:
+    """Kind, namespace and name of an object of Graft's own."""
+
+    kind: str
+    namespace: str
+    name: str
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.namespace}/{self.name}"
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """A line about an object."""
+
+    uid: str
+    version: str
+    """resourceVersion that was seen last."""
+    phase: str
+    waits_for: str
+    """Name of the FineTuneJob that a release serves, or empty."""
+    is_settled: bool
+
+
+class Directory:
+    """Objects of Graft's own by key and uid."""
+
+    def __init__(self) -> None:
+        self._known: dict[Key, Known] = {}
+        self._by_uid: dict[str, Key] = {}
+        self._waiting: defaultdict[tuple[str, str], set[Key]] = defaultdict(set)
+        self._written: dict[Key, tuple[str, ...]] = {}
+
+    def note(self, body: Json) -> tuple[Key, Known | None, Known]:
+        """Take an object's line over.
+
+        Args:
+            body: The object.
+
+        Returns:
+            Its key, what was known before, and what is known now.
+        """
+        key, now = key_of(body), _line(body)
+        before = self._known.get(key)
+        if before is not None:
+            self._unlink(key, before)
+        self._known[key] = now
+        self._by_uid[now.uid] = key
+        if now.waits_for:
+            self._waiting[key.namespace, now.waits_for].add(key)
+        return key, before, now
+
+    def drop(self, key: Key, uid: str) -> bool:
+        """Forget an object that is gone; False where another one has its name by now."""
+        known = self._known.get(key)
+        self._by_uid.pop(uid, None)
+        if known is None or known.uid != uid:
+            return False
+        self._unlink(key, known)
+        del self._known[key]
+        self._written.pop(key, None)
+        return True
+
+    def wrote(self, key: Key, version: str) -> None:
+        """Note the version that a write of our own made; the watch will tell of it, and it is no news."""
+        self._written[key] = (*self._written.get(key, ())[-2:], version)
+
+    def is_own_echo(self, key: Key, version: str) -> bool:
+        """Say whether this version is one that our own last writes made."""
+        return version in self._written.get(key, ())
+
+    def owner_of(self, child: Json) -> Key | None:
+        """Return whose child it is, by its label."""
+        return self._by_uid.get(str((child["metadata"].get("labels") or {}).get(LABEL_UID)))
+
+    def waiting_for(self, job: Key) -> frozenset[Key]:
+        """Return the releases that serve this job's adapter."""
+        return frozenset(self._waiting.get((job.namespace, job.name), ()))
+
+    def find(self, key: Key) -> Known | None:
+        """Return what is known of an object."""
+        return self._known.get(key)
+
+    def items(self) -> list[tuple[Key, Known]]:
+        """Return all that is known."""
+        return list(self._known.items())
+
+    def phases(self) -> Counter[tuple[str, str]]:
+        """Count objects by kind and phase."""
+        return Counter((key.kind, known.phase) for key, known in self._known.items())
+
+    def _unlink(self, key: Key, known: Known) -> None:
+        self._by_uid.pop(known.uid, None)
+        if known.waits_for:
+            waiting = self._waiting[key.namespace, known.waits_for]
+            waiting.discard(key)
+            if not waiting:
+                del self._waiting[key.namespace, known.waits_for]
+
+
+def key_of(body: Json) -> Key:
+    """Return the key of an object of Graft's own."""
+    meta = body["metadata"]
+    return Key(str(body["kind"]), str(meta["namespace"]), str(meta["name"]))
+
+
+def is_settled(body: Json) -> bool:
+    """Say whether nothing but its TTL can change an object any more: a job that ended, and is not being deleted."""
+    meta, status = body["metadata"], body.get("status") or {}
+    return (
+        body["kind"] == KIND_FINETUNEJOB
+        and "deletionTimestamp" not in meta
+        and status.get("observedGeneration") == meta.get("generation")
+        and any(c.get("type") in _ENDED and c.get("status") == "True" for c in status.get("conditions") or [])
+    )
+
+
+def _line(body: Json) -> Known:
+    meta = body["metadata"]
+    phase = str((body.get("status") or {}).get("phase") or "Pending")
+    return Known(
+        uid=str(meta["uid"]),
+        version=str(meta["resourceVersion"]),
+        phase=phase if phase in _PHASES else "Other",
+        waits_for=_job_of(body) if body["kind"] == KIND_MODELRELEASE else "",
+        is_settled=is_settled(body),
+    )
+
+
+def _job_of(body: Json) -> str:
+    model = (body.get("spec") or {}).get("model") or {}
+    return str((model.get("fineTuneJobRef") or {}).get("name") or "")

@@ -1,0 +1,105 @@
+"""From what watches tell to passes: an event is only ever a reason to look."""
+
+import random
+from collections.abc import Callable
+from typing import Final, Literal
+
+from graft_core.api.v1alpha1.names import KIND_FINETUNEJOB
+from graft_core.telemetry.logs import get_log
+from graft_operator.engine.directory import Directory, Key, key_of
+from graft_operator.engine.metrics import OperatorMetrics
+from graft_operator.ports import Json
+
+__all__ = ["RESYNC_S", "Kind", "Pump"]
+
+_LOG = get_log(__name__)
+
+RESYNC_S: Final = 300.0
+"""Every object gets a look at least so often, whatever was missed."""
+
+Kind = Literal["ADDED", "MODIFIED", "DELETED"] | None
+"""What happened; None: it is there, as a list says."""
+
+
+class Pump:
+    """Takes events of Graft's own objects, and of their children."""
+
+    def __init__(
+        self,
+        directory: Directory,
+        metrics: OperatorMetrics,
+        mark: Callable[[Key, float], None],
+        forget: Callable[[Key, str], None],
+    ) -> None:
+        """Connect.
+
+        Args:
+            directory: What is known.
+            metrics: Counts what was seen.
+            mark: Has a pass over a key, within so many seconds.
+            forget: Told of a key and uid that are gone.
+        """
+        self._directory = directory
+        self._metrics = metrics
+        self._mark = mark
+        self._forget = forget
+
+    def take_object(self, kind: Kind, body: Json) -> None:
+        """Take an event of an object of Graft's own."""
+        try:
+            key = key_of(body)
+            self._metrics.seen.labels(key.kind, kind or "LISTED").inc()
+            if kind == "DELETED":
+                self._gone(key, str(body["metadata"]["uid"]))
+            else:
+                self._there(kind, body)
+        except (KeyError, TypeError, AttributeError) as error:
+            _LOG.failure("watch_event_unreadable", error)
+
+    def take_child(self, kind: Kind, body: Json) -> None:
+        """Take an event of something that carries Graft's label."""
+        try:
+            self._metrics.seen.labels(str(body["kind"]), kind or "LISTED").inc()
+            owner = self._directory.owner_of(body)
+        except (KeyError, TypeError, AttributeError) as error:
+            _LOG.failure("watch_event_unreadable", error)
+            return
+        # What a first list holds tells nothing that the owner's own pass would not read.
+        if owner is not None and kind is not None:
+            self._mark(owner, 0.0)
+
+    def mark_all(self) -> None:
+        """Have a pass over everything: this replica has just begun to lead."""
+        for key, known in self._directory.items():
+            self._mark(key, _spread(RESYNC_S) if known.is_settled else _spread(1.0))
+
+    def look_again(self, key: Key) -> None:
+        """Have a pass over an object in its own time, unless nothing but its TTL can change it: that has a timer."""
+        known = self._directory.find(key)
+        if known is None or not known.is_settled:
+            self._mark(key, _spread(RESYNC_S / 5))
+
+    def _there(self, kind: Kind, body: Json) -> None:
+        key, before, now = self._directory.note(body)
+        if before is not None and before.uid != now.uid:
+            self._forget(key, before.uid)  # deleted and made again while no watch told of it
+        if key.kind == KIND_FINETUNEJOB and (before is None or before.phase != now.phase):
+            self._mark_waiting(key)
+        if self._directory.is_own_echo(key, now.version) or (before == now and kind is not None):
+            return
+        # A job that ended is looked at in its own time: after a restart there may be thousands.
+        self._mark(key, _spread(RESYNC_S) if kind is None and now.is_settled else 0.0)
+
+    def _gone(self, key: Key, uid: str) -> None:
+        if self._directory.drop(key, uid):
+            self._forget(key, uid)
+        if key.kind == KIND_FINETUNEJOB:
+            self._mark_waiting(key)
+
+    def _mark_waiting(self, job: Key) -> None:
+        for release in self._directory.waiting_for(job):
+            self._mark(release, 0.0)
+
+
+def _spread(seconds: float) -> float:
+    return random.random() * seconds
