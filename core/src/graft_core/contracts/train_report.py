@@ -65,6 +65,8 @@ class TrainReport(Contract):
     """Metrics of each baseline."""
     gates: tuple[GateStatus, ...] = ()
     """What became of each gate."""
+    gate_results: str = ""
+    """Where `gates` had no room: one letter a gate, in the spec's order (P pass, F fail, I insufficient evidence)."""
     attempt: AttemptStatus | None = None
     """This run."""
     usage: UsageStatus | None = None

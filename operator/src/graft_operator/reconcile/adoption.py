@@ -1,37 +1,55 @@
-"""Taking a published artifact over into the status: the manifest is the truth, whatever became of the child that wrote it."""
+"""Taking a published artifact over into the status, whatever became of the child that wrote it.
+
+The manifest is the truth where the shell can read the store; where only the pods can, it is the report of the child that read it back.
+"""
 
 import json
-from collections.abc import Callable
-from typing import Final
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Final, Literal
 
-from graft_core.api.v1alpha1.finetunejob import ArtifactStatus, FineTuneJobStatus, GateStatus
-from graft_core.contracts.adapter_manifest import AdapterManifest
+from graft_core.api.v1alpha1.finetunejob import ArtifactStatus, DatasetStatus, FineTuneJobStatus, GateStatus
+from graft_core.contracts.train_report import TrainReport
+from graft_core.errors import Corrupt
 from graft_operator.reconcile.decision import FineTuneJobDecision
 from graft_operator.reconcile.job_pass import JobPass
-from graft_operator.reconcile.observed import ArtifactFound, Succeeded
+from graft_operator.reconcile.observed import ArtifactFound, ArtifactReported, Succeeded
 
 __all__ = ["adopt"]
 
 FIGURES_BYTES: Final = 20_000
 """What metrics, baselines and gates may take of the status's 32 KiB; the manifest and report.html hold them all."""
+_RESULTS: Final[Mapping[str, Literal["Pass", "Fail", "InsufficientEvidence"]]] = {"P": "Pass", "F": "Fail"}
+"""`TrainReport.gate_results`."""
 
 
-def adopt(this: JobPass, artifact: ArtifactFound) -> FineTuneJobDecision:
-    """End the job with what its manifest says: Complete, or Failed/GatesFailed (the artifact stays, and is never releasable)."""
-    manifest = artifact.manifest
-    gates = _judged_gates(this, manifest)
+@dataclass(frozen=True, slots=True)
+class _Published:
+    """What the status takes over."""
+
+    artifact: ArtifactStatus
+    dataset: DatasetStatus | None
+    gates: tuple[GateStatus, ...]
+    metrics: Mapping[str, str]
+    baselines: Mapping[str, Mapping[str, str]]
+
+
+def adopt(this: JobPass, artifact: ArtifactFound | ArtifactReported) -> FineTuneJobDecision:
+    """End the job with what it published: Complete, or Failed/GatesFailed (the artifact stays, and is never releasable)."""
+    published = _of_manifest(artifact) if isinstance(artifact, ArtifactFound) else _of_report(this, artifact.report)
+    gates = _judged_gates(this, published.gates)
     train = this.seen.train.state
     this.end()
     this.draft.put(
-        artifact=_artifact_status(artifact),
-        dataset=manifest.dataset,
+        artifact=published.artifact,
+        dataset=published.dataset or this.status.dataset,
         train_seen=True,
         usage=train.report.usage if isinstance(train, Succeeded) else this.status.usage,
-        **_figures(manifest, gates),
+        **_figures(published, gates),
     )
     this.draft.condition("Scheduled", "True", "Finished", "the train child did its work")
     this.draft.condition("Trained", "True", "Trained", "training and evaluation are done")
-    this.draft.condition("Published", "True", "Published", f"the artifact is {artifact.uri}")
+    this.draft.condition("Published", "True", "Published", f"the artifact is {published.artifact.uri}")
     failed = [gate for gate in gates if gate.result != "Pass"]
     ttl_s = this.spec.runtime.ttl_seconds_after_finished
     if failed:
@@ -43,27 +61,13 @@ def adopt(this: JobPass, artifact: ArtifactFound) -> FineTuneJobDecision:
     else:
         held = f"all {len(gates)} gates hold" if gates else "no gates were asked for"
         this.draft.condition("GatesPassed", "True", "GatesPassed" if gates else "NoGates", held)
-        this.draft.condition("Complete", "True", "Complete", f"{manifest.digest} is published; {held}")
+        this.draft.condition("Complete", "True", "Complete", f"{published.artifact.digest} is published; {held}")
     return this.decide(again_s=ttl_s)
 
 
-def _judged_gates(this: JobPass, manifest: AdapterManifest) -> tuple[GateStatus, ...]:
-    """Return the manifest's gates, and one without evidence for each that was asked for and is not in it."""
-    asked = this.spec.evaluation.gates
-    known = {gate.metric for gate in manifest.gates}
-    missing = dict.fromkeys(gate.metric for gate in asked if gate.metric not in known)
-    return (
-        *manifest.gates,
-        *(
-            GateStatus(metric=metric, result="InsufficientEvidence", detail="the manifest says nothing of this gate")
-            for metric in missing
-        ),
-    )[:64]
-
-
-def _artifact_status(artifact: ArtifactFound) -> ArtifactStatus:
+def _of_manifest(artifact: ArtifactFound) -> _Published:
     manifest = artifact.manifest
-    return ArtifactStatus(
+    status = ArtifactStatus(
         uri=artifact.uri,
         digest=manifest.digest,
         short_digest=manifest.digest.removeprefix("sha256:")[:12],
@@ -71,6 +75,32 @@ def _artifact_status(artifact: ArtifactFound) -> ArtifactStatus:
         base_model=manifest.base_model.id,
         base_revision=manifest.base_model.revision,
     )
+    return _Published(status, manifest.dataset, manifest.gates, manifest.metrics, manifest.baselines)
+
+
+def _of_report(this: JobPass, report: TrainReport) -> _Published:
+    if report.artifact is None:
+        raise Corrupt("a report without an artifact was taken for one that publishes; this is a bug, please report it")
+    gates = report.gates
+    if not gates and report.gate_results:
+        gates = tuple(
+            GateStatus(metric=gate.metric, result=_RESULTS.get(letter, "InsufficientEvidence"))
+            for gate, letter in zip(this.spec.evaluation.gates, report.gate_results, strict=False)
+        )
+    return _Published(report.artifact, report.dataset, gates, report.metrics or {}, report.baselines or {})
+
+
+def _judged_gates(this: JobPass, judged: tuple[GateStatus, ...]) -> tuple[GateStatus, ...]:
+    """Return the gates as judged, and one without evidence for each that was asked for and is not among them."""
+    known = {gate.metric for gate in judged}
+    missing = dict.fromkeys(gate.metric for gate in this.spec.evaluation.gates if gate.metric not in known)
+    return (
+        *judged,
+        *(
+            GateStatus(metric=metric, result="InsufficientEvidence", detail="the manifest says nothing of this gate")
+            for metric in missing
+        ),
+    )[:64]
 
 
 def _told(gate: GateStatus) -> str:
@@ -82,11 +112,11 @@ def _told(gate: GateStatus) -> str:
 _Figures = dict[str, object]
 
 
-def _figures(manifest: AdapterManifest, gates: tuple[GateStatus, ...]) -> _Figures:
+def _figures(published: _Published, gates: tuple[GateStatus, ...]) -> _Figures:
     """Return metrics, baselines and gates, with as much left out as the status's size asks for."""
     gated = {gate.metric for gate in gates}
-    metrics = dict(list(manifest.metrics.items())[:64])
-    baselines = {name: dict(list(values.items())[:64]) for name, values in list(manifest.baselines.items())[:4]}
+    metrics = dict(list(published.metrics.items())[:64])
+    baselines = {name: dict(list(values.items())[:64]) for name, values in list(published.baselines.items())[:4]}
     whole: _Figures = {"metrics": metrics, "baselines": baselines, "gates": gates}
     cuts: tuple[Callable[[], _Figures], ...] = (
         lambda: whole,

@@ -6,7 +6,7 @@
     3    a field not supported, invalid, or refused by policy        Accepted=False with the paths; no child is made, living ones are suspended
     4    suspend                                                     children suspended (they save), Suspended; the deadline's clock stands still
     5    active time over the deadline                               children stopped, Failed/DeadlineExceeded
-    6    a manifest for this uid verifies                            adopted: Complete, or Failed/GatesFailed where a gate is not Pass
+    6    a manifest for this uid verifies, or is reported            adopted: Complete, or Failed/GatesFailed where a gate is not Pass
     7    a child's name is taken                                     Scheduled=False/NameConflict, looked at again in a minute
     8    no check child (and no train child)                         created
     9    check pending or running (and no train child)               Preparing; a pending reason older than 60 s is shown
@@ -36,7 +36,7 @@ from graft_operator.reconcile.adoption import adopt
 from graft_operator.reconcile.decision import FineTuneJobDecision, RemoveFinalizer, StopReason
 from graft_operator.reconcile.draft import parse_time, seconds_between
 from graft_operator.reconcile.job_pass import JobPass
-from graft_operator.reconcile.observed import Absent, ArtifactFound, Foreign, ObservedFineTuneJob
+from graft_operator.reconcile.observed import Absent, ArtifactFound, ArtifactReported, Foreign, ObservedFineTuneJob
 from graft_operator.reconcile.support import find_refusals
 from graft_operator.reconcile.validity import find_job_faults, find_policy_faults
 
@@ -161,7 +161,7 @@ def _overdue(this: JobPass) -> FineTuneJobDecision | None:
 def _published(this: JobPass) -> FineTuneJobDecision | None:
     """Row 6."""
     artifact = this.seen.artifact
-    return adopt(this, artifact) if isinstance(artifact, ArtifactFound) else None
+    return adopt(this, artifact) if isinstance(artifact, ArtifactFound | ArtifactReported) else None
 
 
 def _name_taken(this: JobPass) -> FineTuneJobDecision | None:

@@ -16,6 +16,7 @@ from graft_operator.reconcile.draft import Draft, parse_time, seconds_between
 from graft_operator.reconcile.observed import (
     Absent,
     Child,
+    Failed,
     Foreign,
     ObservedFineTuneJob,
     Pending,
@@ -82,6 +83,7 @@ class JobPass:
             for role, child in self.children
             if isinstance(child.state, Pending | Running)
             or (isinstance(child.state, Suspended) and (child.state.by == "queue" or reason is StopReason.END))
+            or (isinstance(child.state, Failed) and child.state.is_retried)
         )
 
     def deletes(self) -> tuple[DeleteChild, ...]:

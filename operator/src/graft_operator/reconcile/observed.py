@@ -14,7 +14,7 @@ from graft_core.api.v1alpha1.modelrelease import ModelRelease
 from graft_core.contracts.adapter_manifest import AdapterManifest
 from graft_core.contracts.exit_codes import ExitClass
 from graft_core.contracts.train_report import Progress, TrainReport
-from graft_operator.reconcile.support import LOCAL_SHELL, Capabilities
+from graft_operator.reconcile.support import LOCAL_SHELL, Capabilities, Refusal
 
 __all__ = [
     "Absent",
@@ -22,6 +22,7 @@ __all__ = [
     "ArtifactAbsent",
     "ArtifactCorrupt",
     "ArtifactFound",
+    "ArtifactReported",
     "ArtifactState",
     "ArtifactUnreachable",
     "Child",
@@ -62,6 +63,12 @@ class Policy:
     """Metrics older than that never pass."""
     missing_data_grace_s: float = 120.0
     """Metrics missing for so long make a step Inconclusive."""
+    has_default_store: bool = True
+    """Whether a job without spec.output.uri has a place to publish to."""
+    allowed_node_selector_keys: frozenset[str] | None = None
+    """Keys that spec.runtime.nodeSelector may have; None: any."""
+    allowed_toleration_keys: frozenset[str] | None = None
+    """Keys that spec.runtime.tolerations may have; None: any."""
 
 
 # ---------------------------------------------------------------- FineTuneJob
@@ -126,6 +133,8 @@ class Failed:
     path: str = ""
     """Field path or file:line the message is about."""
     restarts: int = 0
+    is_retried: bool = False
+    """What runs the child would start it once more all the same; it is stopped for that."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,7 +185,16 @@ class ArtifactUnreachable:
     message: str
 
 
+@dataclass(frozen=True, slots=True)
+class ArtifactReported:
+    """The train child published it, read it back and says so in its report; the shell has no credentials to look for itself."""
+
+    report: TrainReport
+    """Of the succeeded child; its `artifact` is set."""
+
+
 ArtifactState = ArtifactAbsent | ArtifactFound | ArtifactCorrupt | ArtifactUnreachable
+"""What a look into the store finds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,7 +204,7 @@ class ObservedFineTuneJob:
     job: FineTuneJob
     check: Child
     train: Child
-    artifact: ArtifactState
+    artifact: ArtifactState | ArtifactReported
     progress: Progress | None = None
     """Last line of the train child's progress."""
     progress_age_s: float | None = None
@@ -304,3 +322,5 @@ class ObservedModelRelease:
     """Where the service answers."""
     policy: Policy = field(default_factory=Policy)
     capabilities: Capabilities = LOCAL_SHELL
+    refusals: tuple[Refusal, ...] = ()
+    """What the shell refuses besides: by its settings, or by what the cluster has."""

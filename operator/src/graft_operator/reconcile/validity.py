@@ -1,5 +1,6 @@
 """What a spec says that no schema or CEL rule can refuse, and what the operator's policy does not allow."""
 
+from collections.abc import Iterable, Iterator
 from itertools import pairwise
 
 from graft_core.api.v1alpha1.finetunejob import FineTuneJob
@@ -36,14 +37,15 @@ def find_job_faults(job: FineTuneJob) -> tuple[Refusal, ...]:
 
 def find_policy_faults(job: FineTuneJob, policy: Policy) -> tuple[Refusal, ...]:
     """List what the operator's policy does not allow."""
-    allowed = policy.allowed_licenses
-    if allowed is None or job.spec.model.license in allowed:
-        return ()
-    path = "spec.model.license"
-    found = f"{job.spec.model.license!r} is not allowed" if job.spec.model.license else "is not set"
-    return (
-        Refusal(path, f"{path} {found}; the operator allows {', '.join(sorted(allowed)) or 'none'}", "PolicyDenied"),
-    )
+    runtime = job.spec.runtime
+    found = list(_license_faults(job, policy))
+    if not policy.has_default_store and job.spec.output.uri is None:
+        path = "spec.output.uri"
+        found.append(Refusal(path, f"{path} is not set, and this operator has no store of its own", "PolicyDenied"))
+    found += _key_faults("spec.runtime.nodeSelector", runtime.node_selector or {}, policy.allowed_node_selector_keys)
+    keys = [one.key for one in runtime.tolerations or ()]
+    found += _key_faults("spec.runtime.tolerations", keys, policy.allowed_toleration_keys)
+    return tuple(found)
 
 
 def find_release_faults(release: ModelRelease) -> tuple[Refusal, ...]:
@@ -58,3 +60,19 @@ def find_release_faults(release: ModelRelease) -> tuple[Refusal, ...]:
 
 def _invalid(path: str, what: str, known: list[str]) -> Refusal:
     return Refusal(path, f"{path}: {what}; expected one of {', '.join(known) or 'none'}", "InvalidSpec")
+
+
+def _license_faults(job: FineTuneJob, policy: Policy) -> Iterator[Refusal]:
+    allowed, path = policy.allowed_licenses, "spec.model.license"
+    if allowed is None or job.spec.model.license in allowed:
+        return
+    found = f"{job.spec.model.license!r} is not allowed" if job.spec.model.license else "is not set"
+    message = f"{path} {found}; the operator allows {', '.join(sorted(allowed)) or 'none'}"
+    yield Refusal(path, message, "PolicyDenied")
+
+
+def _key_faults(path: str, keys: Iterable[str], allowed: frozenset[str] | None) -> Iterator[Refusal]:
+    for key in keys:
+        if allowed is not None and key not in allowed:
+            message = f"{path}: key {key!r} is not allowed; the operator allows {', '.join(sorted(allowed)) or 'none'}"
+            yield Refusal(path, message, "PolicyDenied")

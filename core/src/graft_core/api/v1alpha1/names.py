@@ -3,6 +3,9 @@
 from typing import Final
 
 __all__ = [
+    "ANNOTATION_PINNED",
+    "ANNOTATION_STALLS",
+    "ANNOTATION_STOPPED",
     "API_VERSION",
     "FINALIZER",
     "GROUP",
@@ -13,6 +16,7 @@ __all__ = [
     "LABEL_ROLE",
     "LABEL_UID",
     "PLURALS",
+    "QUEUE_LABEL",
     "VERSION",
 ]
 
@@ -26,4 +30,12 @@ FINALIZER: Final = f"{GROUP}/finalizer"
 LABEL_NAME: Final = f"{GROUP}/name"
 LABEL_UID: Final = f"{GROUP}/uid"
 LABEL_ROLE: Final = f"{GROUP}/role"
+ANNOTATION_STOPPED: Final = f"{GROUP}/stopped"
+"""On a request ConfigMap, with `-<role>` behind it: why Graft took the role's Job away. Suspend, Watchdog or End."""
+ANNOTATION_PINNED: Final = f"{GROUP}/pinned"
+"""On a request ConfigMap: what the check saw, as JSON, while the train Job is taken away."""
+ANNOTATION_STALLS: Final = f"{GROUP}/stalls"
+"""On a Job: uids of the pods that the watchdog stopped, separated by spaces."""
 LABEL_REVISION: Final = f"{GROUP}/revision"
+QUEUE_LABEL: Final = "kueue.x-k8s.io/queue-name"
+"""Kueue's: names the LocalQueue that admits a Job."""

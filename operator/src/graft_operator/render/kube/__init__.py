@@ -1,0 +1,1 @@
+"""Specs → Kubernetes objects as JSON: pure, and held to golden files."""
