@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from graft_core.clock import Clock, to_rfc3339
-from graft_core.errors import Conflict, GraftError
+from graft_core.errors import Conflict, GraftError, InvalidInput
 from graft_core.telemetry.logs import get_log
 from graft_operator.ports import EVENTS, Cluster, Json
 from graft_operator.reconcile.decision import Event
@@ -83,19 +83,30 @@ class EventRecorder:
     async def _write(self, waiting: _Waiting) -> None:
         namespace = str(waiting.involved["metadata"]["namespace"])
         count = self._counts.get(waiting.name, 0)
+        if count and not await self._count(namespace, waiting, count):
+            count = 0  # the server keeps events for an hour, as a rule
         if count == 0:
             try:
                 await self._cluster.create(EVENTS, self._render(waiting, namespace))
             except Conflict:  # told by the process before this one
                 found = await self._cluster.get(EVENTS, namespace, waiting.name)
                 count = int((found or {}).get("count") or 0)
-        if count:
-            patch = {"count": count + 1, "lastTimestamp": _seconds(waiting.at)}
-            await self._cluster.patch(EVENTS, namespace, waiting.name, patch)
+                await self._count(namespace, waiting, count)
         self._counts[waiting.name] = count + 1
         self._counts.move_to_end(waiting.name)
         while len(self._counts) > MAX_KNOWN:
             self._counts.popitem(last=False)
+
+    async def _count(self, namespace: str, waiting: _Waiting, count: int) -> bool:
+        """Count one up; False where the event is not there any more."""
+        patch = {"count": count + 1, "lastTimestamp": _seconds(waiting.at)}
+        try:
+            await self._cluster.patch(EVENTS, namespace, waiting.name, patch)
+        except InvalidInput as error:
+            if error.reason != "NotFound":
+                raise
+            return False
+        return True
 
     def _render(self, waiting: _Waiting, namespace: str) -> Json:
         involved, event = waiting.involved, waiting.event
