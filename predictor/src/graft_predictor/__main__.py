@@ -41,6 +41,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     if config.engine.threads is not None:
         # Read when torch is loaded; numpy's BLAS, too, would else start a thread for each core.
         os.environ.setdefault("OMP_NUM_THREADS", str(config.engine.threads))
+    if config.engine.server is not None:
+        from graft_predictor.app.without_torch import hide_torch
+
+        hide_torch()
     settings = Settings(
         host=args.host,
         port=args.port,

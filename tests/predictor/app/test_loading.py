@@ -85,7 +85,8 @@ async def test_the_engine_is_given_what_the_manifest_says(tmp_path: Path) -> Non
     await Loader(service, cache_dir=tmp_path / "cache", find_base=lambda _: tmp_path, make_engine=make).run()
 
     (plan,) = plans
-    assert (plan.model_class, plan.max_length, plan.threads, plan.args) == ("causal-lm", 64, 2, ("--num-beams=2",))
+    assert (plan.model_class, plan.max_length, plan.engine.threads) == ("causal-lm", 64, 2)
+    assert plan.engine.args == ("--num-beams=2",)
     assert plan.base_dir == tmp_path
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from graft_core.contracts.predictor_config import EngineConfig
 from graft_core.errors import Corrupt
 from graft_core.tasks.messages import Message
 from graft_predictor.engines.base import Chunk, ContextLengthExceeded, Engine, GenerateRequest, LoadPlan, Sampling
@@ -38,13 +39,13 @@ def artifacts(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Artif
 
 def plan_of(artifact: Artifact, *args: str) -> LoadPlan:
     return LoadPlan(
+        engine=EngineConfig(threads=1, args=args),
+        base=artifact.manifest.base_model,
         base_dir=artifact.base,
         adapter_dir=artifact.folder,
         model_class=artifact.manifest.compatibility.model_class,
         max_length=64,
         labels=tuple(artifact.manifest.task.labels or ()),
-        threads=1,
-        args=args,
     )
 
 

@@ -5,19 +5,25 @@ translates its own faults into the errors below; nobody above it reads a foreign
 """
 
 from collections.abc import AsyncGenerator, Mapping
-from dataclasses import dataclass, field
+from contextlib import aclosing
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal, Protocol
 
-from graft_core.errors import InvalidInput, Unavailable
+from graft_core.contracts.adapter_manifest import BaseModelPin
+from graft_core.contracts.predictor_config import EngineConfig
+from graft_core.errors import InvalidInput, NotReady, Unavailable
 from graft_core.tasks.messages import Message
 
 __all__ = [
     "GREEDY",
+    "AnswerTruncated",
     "Chunk",
     "ContextLengthExceeded",
     "Engine",
+    "EngineBusy",
     "EngineFailed",
+    "EngineTimeout",
     "EngineTraits",
     "FinishReason",
     "GenerateRequest",
@@ -25,6 +31,7 @@ __all__ = [
     "ModelClass",
     "Sampling",
     "Usage",
+    "collect",
 ]
 
 FinishReason = Literal["stop", "length"]
@@ -42,6 +49,29 @@ class EngineFailed(Unavailable):
     """The engine broke while it worked on a request; another request may succeed."""
 
     reason = "EngineFailed"
+
+    def __init__(self, message: str, *, usage: "Usage | None" = None) -> None:
+        super().__init__(message)
+        self.usage = usage
+        """Tokens that were read and made before it broke; None: none were."""
+
+
+class EngineTimeout(EngineFailed):
+    """The engine took too long to begin an answer, or to go on with it."""
+
+    reason = "EngineTimeout"
+
+
+class AnswerTruncated(EngineFailed):
+    """An answer had begun, and broke off before its end: what was sent of it is not an answer."""
+
+    reason = "AnswerTruncated"
+
+
+class EngineBusy(NotReady):
+    """The engine takes no more requests for now; nothing of the answer was made."""
+
+    reason = "EngineBusy"
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,10 +138,14 @@ class EngineTraits:
 
 @dataclass(frozen=True, slots=True)
 class LoadPlan:
-    """What an engine loads; everything in it has been verified."""
+    """What an engine loads, or expects of its server; what is in it has been verified."""
 
-    base_dir: Path
-    """Folder of the base model."""
+    engine: EngineConfig
+    """Type, and what belongs to it."""
+    base: BaseModelPin
+    """The base model that the adapter was trained on."""
+    base_dir: Path | None
+    """Its folder; None where a server has it."""
     adapter_dir: Path
     """Folder of the adapter, tokenizer included."""
     model_class: ModelClass
@@ -119,15 +153,14 @@ class LoadPlan:
     """Tokens the adapter was trained for."""
     labels: tuple[str, ...] = ()
     """In the order of the classifier's outputs."""
-    gpus: int = 0
-    threads: int | None = None
-    """CPU threads; None: all."""
-    args: tuple[str, ...] = field(default=())
-    """spec.engine.args."""
+    probe: tuple[Message, ...] = (Message("user", "warm up"),)
+    """A prompt of the task's kind, for trying the engine out."""
+    max_concurrency: int = 64
+    """Requests at a time, at most."""
 
 
 class Engine(Protocol):
-    """What the pipeline asks of an engine. `load` blocks; the rest belongs to the event loop."""
+    """What the pipeline asks of an engine. `load` and `stop` block; the rest belongs to the event loop."""
 
     @property
     def traits(self) -> EngineTraits:
@@ -145,9 +178,10 @@ class Engine(Protocol):
         ...
 
     def load(self) -> None:
-        """Load the model; call once, from any thread.
+        """Load the model; call from any thread, and again only after Unavailable.
 
-        Raises InvalidInput where an argument does not fit this machine, Corrupt where base and adapter do not fit each other.
+        Raises InvalidInput where an argument does not fit this machine, Corrupt where base and adapter do not fit each other or a
+        server serves something else, Unavailable where a server does not answer yet.
         """
         ...
 
@@ -158,7 +192,8 @@ class Engine(Protocol):
     def generate(self, request: GenerateRequest) -> AsyncGenerator[Chunk]:
         """Answer; closing the generator stops the work.
 
-        Raises ContextLengthExceeded where prompt and max_tokens do not fit, EngineFailed where the engine broke.
+        Raises ContextLengthExceeded where prompt and max_tokens do not fit, EngineBusy where the engine is full, EngineFailed (or a kind
+        of it) where it broke.
         """
         ...
 
@@ -169,3 +204,14 @@ class Engine(Protocol):
     def stop(self) -> None:
         """Stop working; requests in flight fail."""
         ...
+
+
+async def collect(chunks: AsyncGenerator[Chunk]) -> tuple[str, Chunk]:
+    """Read an answer to its end; return its text, and the last chunk for reason, usage and scores."""
+    text: list[str] = []
+    last = Chunk("")
+    async with aclosing(chunks):
+        async for chunk in chunks:
+            text.append(chunk.text)
+            last = chunk
+    return "".join(text), last

@@ -1,9 +1,11 @@
 """Tokens to text, piece by piece: whole characters only, and nothing that could become a stop text."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Final
 
-__all__ = ["IncrementalText", "StopScanner"]
+from graft_predictor.engines.base import ContextLengthExceeded
+
+__all__ = ["AnswerText", "IncrementalText", "StopScanner", "answer_limit"]
 
 _INCOMPLETE: Final = "\ufffd"
 """What a tokenizer decodes half a character to."""
@@ -70,6 +72,75 @@ class StopScanner:
         """Return what was held back; the end of the answer shows that it is no stop text."""
         out, self._held = self._held, ""
         return out
+
+
+class AnswerText:
+    """The text of one answer, from its tokens; the same for every engine, so that all of them end and read alike."""
+
+    def __init__(self, decode: Callable[[Sequence[int]], str], stops: Sequence[str], end_ids: Collection[int]) -> None:
+        """Begin.
+
+        Args:
+            decode: Ids to text, without special tokens.
+            stops: Texts that end the answer.
+            end_ids: Tokens that end the answer.
+        """
+        self._text = IncrementalText(decode)
+        self._stops = StopScanner(stops)
+        self._end_ids = end_ids
+        self._is_ended = False
+        self.tokens = 0
+        """Tokens so far, the one that ended the answer included."""
+
+    @property
+    def is_over(self) -> bool:
+        """True once an end token or a stop text came; what comes after is not taken."""
+        return self._is_ended or self._stops.is_stopped
+
+    def push(self, token: int) -> str:
+        """Add a token; return the text that is certain by now."""
+        if self.is_over:
+            return ""
+        self.tokens += 1
+        if token in self._end_ids:
+            self._is_ended = True
+            return ""
+        return self._stops.push(self._text.push(token))
+
+    def flush(self) -> str:
+        """Return what was held back; there is nothing more to come."""
+        return self._stops.push(self._text.flush()) + self._stops.flush()
+
+
+def answer_limit(prompt_tokens: int, *, asked: int | None, default: int, context_length: int) -> int:
+    """Return how many tokens the answer may have.
+
+    Args:
+        prompt_tokens: Of the rendered prompt.
+        asked: max_tokens of the request.
+        default: Where the request does not say.
+        context_length: Of prompt and answer together.
+
+    Returns:
+        At least 1.
+
+    Raises:
+        ContextLengthExceeded: Prompt, or prompt and max_tokens, do not fit.
+    """
+    left = context_length - prompt_tokens
+    if left < 1:
+        raise ContextLengthExceeded(
+            f"messages: the prompt has {prompt_tokens} tokens, the model takes {context_length}"
+            " for prompt and answer; shorten it",
+            path="messages",
+        )
+    if asked is not None and asked > left:
+        raise ContextLengthExceeded(
+            f"max_tokens: {asked}, but {prompt_tokens} prompt tokens leave {left} of the model's"
+            f" {context_length}; ask for fewer or shorten the prompt",
+            path="max_tokens",
+        )
+    return asked if asked is not None else min(default, left)
 
 
 def _overlap(text: str, stop: str) -> int:

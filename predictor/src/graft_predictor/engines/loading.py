@@ -1,15 +1,14 @@
-"""Base model plus LoRA adapter as one torch module, and its tokenizer; for both in-process engines."""
+"""Base model plus LoRA adapter as one torch module, for both in-process engines."""
 
 import os
 from dataclasses import dataclass
 from typing import Any
 
 from graft_core.errors import Corrupt, InvalidInput
-from graft_core.tasks.catalog import choose_chat_template
 from graft_predictor.engines.args import EngineArgs
 from graft_predictor.engines.base import LoadPlan
 
-__all__ = ["LoadedModel", "load_model", "load_tokenizer"]
+__all__ = ["LoadedModel", "load_model"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,20 +18,6 @@ class LoadedModel:
     model: Any
     device: str
     context_length: int
-
-
-def load_tokenizer(plan: LoadPlan) -> Any:  # noqa: ANN401  # tokenizers of transformers are untyped
-    """Load the adapter's tokenizer; one without a chat template gets the fallback that training used."""
-    from transformers import AutoTokenizer
-
-    tokenizer: Any = AutoTokenizer.from_pretrained(
-        str(plan.adapter_dir), local_files_only=True, trust_remote_code=False
-    )
-    if plan.model_class == "causal-lm" and tokenizer.chat_template is None:
-        tokenizer.chat_template = choose_chat_template(tokenizer.all_special_tokens).text
-    if tokenizer.pad_token_id is None:
-        tokenizer.pad_token = tokenizer.eos_token
-    return tokenizer
 
 
 def load_model(plan: LoadPlan, args: EngineArgs) -> LoadedModel:
@@ -48,13 +33,18 @@ def load_model(plan: LoadPlan, args: EngineArgs) -> LoadedModel:
 
     Returns:
         The model in evaluation mode.
+
+    Raises:
+        InvalidInput: The plan has no folder of the base.
     """
     import torch
     from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification
 
-    device = _choose_device(plan.gpus)
-    if plan.threads is not None:
-        torch.set_num_threads(plan.threads)
+    if plan.base_dir is None:
+        raise InvalidInput(f"engine.type: {plan.engine.type!r} needs the base model's folder", path="engine.type")
+    device = _choose_device(plan.engine.gpus)
+    if plan.engine.threads is not None:
+        torch.set_num_threads(plan.engine.threads)
     kwargs: dict[str, Any] = {
         "dtype": getattr(torch, args.dtype),
         "local_files_only": True,

@@ -30,7 +30,7 @@ from graft_core.telemetry.tracing import get_tracer
 from graft_predictor.caching.base import CachedAnswer, Tier
 from graft_predictor.caching.keys import answer_key
 from graft_predictor.caching.singleflight import SingleFlight
-from graft_predictor.engines.base import Chunk, ContextLengthExceeded, Engine, EngineFailed, GenerateRequest
+from graft_predictor.engines.base import Chunk, ContextLengthExceeded, Engine, EngineFailed, GenerateRequest, collect
 from graft_predictor.guards.base import GuardrailBlocked, GuardVerdict
 from graft_predictor.guards.input_rules import InputGuards
 from graft_predictor.guards.output_rules import OutputGuards
@@ -102,7 +102,7 @@ class Pipeline:
         """Answer a request.
 
         Raises InvalidInput where the request does not fit task or context, GuardrailBlocked where a rule refuses prompt or answer,
-        EngineFailed where the engine broke, and DeadlineExceeded where it took too long.
+        EngineBusy where the engine is full, and DeadlineExceeded where it took too long.
 
         Args:
             call: What is asked.
@@ -113,6 +113,7 @@ class Pipeline:
 
         Raises:
             Overloaded: Too many requests at a time.
+            EngineFailed: The engine broke, or its answer broke off.
         """
         if self._in_flight >= self._config.max_concurrency:
             raise Overloaded(
@@ -129,6 +130,9 @@ class Pipeline:
                         return
                     self._note(exchange, chunk)
                     yield chunk
+        except EngineFailed as err:
+            exchange.usage = err.usage  # an answer that broke off has cost its tokens all the same
+            raise
         finally:
             self._in_flight -= 1
 
@@ -285,15 +289,10 @@ class Pipeline:
         return replace(last, text=answer), verdicts
 
     async def _whole(self, request: GenerateRequest) -> Chunk:
-        text: list[str] = []
-        last = Chunk("")
-        async with aclosing(self._generate(request)) as chunks:
-            async for chunk in chunks:
-                text.append(chunk.text)
-                last = chunk
+        text, last = await collect(self._generate(request))
         if last.finish_reason is None:
             raise EngineFailed("the engine's answer broke off")
-        return replace(last, text="".join(text))
+        return replace(last, text=text)
 
     async def _keep(self, key: bytes, answer: CachedAnswer) -> None:
         if self._caches.memory is not None:

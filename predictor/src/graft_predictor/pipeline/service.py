@@ -15,7 +15,7 @@ from graft_predictor.pipeline.request_log import RequestLog
 __all__ = ["Phase", "Readiness", "Service"]
 
 Phase = Literal["Starting", "Verifying", "Loading", "Warming", "Ready", "Failed", "Draining"]
-"""Failed: stays so until the process is replaced; the reason says why."""
+"""Failed: the reason says why. It stays so until the process is replaced, but for a server beside it that comes back (EngineStopped)."""
 
 MAX_REMEMBERED: Final = 10_000
 """Request ids whose feedback was counted; a second word on one of them is kept, but not counted again."""
@@ -60,7 +60,7 @@ class Service:
         if self._is_draining:
             return Readiness("Draining", "Draining", "the server is shutting down")
         if self._readiness.is_ready and (pipeline is None or not pipeline.engine.is_healthy()):
-            return Readiness("Failed", "EngineStopped", "the engine has stopped")
+            return Readiness("Failed", "EngineStopped", "the engine does not answer")
         return self._readiness
 
     @property

@@ -8,7 +8,7 @@ from starlette.responses import Response
 
 from graft_core.errors import Corrupt, GraftError, InvalidInput, NotReady, NotSupported, Unavailable
 from graft_core.telemetry.logs import get_log
-from graft_predictor.engines.base import ContextLengthExceeded
+from graft_predictor.engines.base import AnswerTruncated, ContextLengthExceeded, EngineBusy, EngineTimeout
 from graft_predictor.guards.base import GuardrailBlocked
 from graft_predictor.pipeline.errors import DeadlineExceeded, Overloaded
 from graft_predictor.pipeline.metrics import RequestOutcome
@@ -98,10 +98,13 @@ _TABLE: Final[tuple[tuple[type[GraftError], _Row], ...]] = (
     (InvalidInput, _Row(400, "invalid_request_error", "invalid_value")),
     (GuardrailBlocked, _Row(422, "guardrail", "blocked")),
     (Overloaded, _Row(429, "overloaded_error", "too_many_requests")),
+    (EngineBusy, _Row(503, "overloaded_error", "engine_overloaded")),
     (NotReady, _Row(503, "not_ready", "model_not_ready")),
     (Corrupt, _Row(503, "not_ready", "model_not_ready")),
     (DeadlineExceeded, _Row(504, "timeout_error", "deadline_exceeded")),
     (ClientGone, _Row(499, "client_error", "client_closed_request")),
+    (EngineTimeout, _Row(504, "timeout_error", "engine_timeout")),
+    (AnswerTruncated, _Row(502, "engine_error", "answer_truncated")),
     (Unavailable, _Row(502, "engine_error", "engine_failed")),
 )
 

@@ -12,7 +12,7 @@ from kserve import InferOutput, InferRequest, InferResponse, Model
 from graft_core.api.v1alpha1.task import TaskType
 from graft_core.errors import InvalidInput
 from graft_core.tasks.messages import Message, parse_messages
-from graft_predictor.engines.base import Chunk
+from graft_predictor.engines.base import Chunk, collect
 from graft_predictor.pipeline.exchange import Call, Exchange
 from graft_predictor.pipeline.service import Service
 from graft_predictor.rest.errors import describe
@@ -82,16 +82,10 @@ class GraftModel(Model):
 
     async def _answer(self, calls: list[Call], exchange: Exchange) -> list[tuple[str, Chunk]]:
         pipeline = self._service.pipeline
-
-        async def one(call: Call, part: Exchange) -> tuple[str, Chunk]:
-            text, last = "", Chunk("")
-            async for chunk in pipeline.run(call, part):
-                text += chunk.text
-                last = chunk
-            return text, last
-
         parts = [exchange, *(self._service.part_of(exchange) for _ in calls[1:])]
-        return list(await asyncio.gather(*(one(call, part) for call, part in zip(calls, parts, strict=True))))
+        return list(
+            await asyncio.gather(*(collect(pipeline.run(call, part)) for call, part in zip(calls, parts, strict=True)))
+        )
 
     def _v1_prediction(self, text: str, last: Chunk) -> object:
         return classification(text, last) if self._is_classifier() else text

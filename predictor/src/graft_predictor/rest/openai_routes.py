@@ -13,7 +13,7 @@ from starlette.routing import BaseRoute, Route
 from graft_core.api.v1alpha1.task import TaskType
 from graft_core.errors import InvalidInput
 from graft_core.telemetry.tracing import extract_context, get_tracer, inject_context
-from graft_predictor.engines.base import Chunk
+from graft_predictor.engines.base import Chunk, collect
 from graft_predictor.pipeline.exchange import Call, Exchange, Operation
 from graft_predictor.pipeline.service import Service
 from graft_predictor.rest.body import Limits, has_no_store, read_object, tenant_of
@@ -116,7 +116,7 @@ class OpenAIRoutes:
         shape = shape_of(exchange, model=self._service.name, created=created)
         chunks = pipeline.run(asked.call, exchange)
         if not asked.call.is_stream:
-            text, last = await until_disconnect(request, _collect(chunks))
+            text, last = await until_disconnect(request, collect(chunks))
             exchange.finish("ok")
             return Response(shape.whole(text, last), media_type="application/json")
         # The status line waits for the first chunk, so that whatever goes wrong before it is a proper error.
@@ -148,7 +148,7 @@ class OpenAIRoutes:
         rest = [self._service.part_of(exchange) for _ in calls[1:]]
         parts = [exchange, *rest]
         answers = await asyncio.gather(
-            *(_collect(pipeline.run(call, part)) for call, part in zip(calls, parts, strict=True))
+            *(collect(pipeline.run(call, part)) for call, part in zip(calls, parts, strict=True))
         )
         if any(part.cache == "miss" for part in rest):
             exchange.cache = "miss"
@@ -191,15 +191,6 @@ class OpenAIRoutes:
         body = await read_object(request, self._limits)
         exchange.tenant = tenant_of(request, self._service.config.cache.tenant_header)
         return body
-
-
-async def _collect(chunks: AsyncGenerator[Chunk]) -> tuple[str, Chunk]:
-    text: list[str] = []
-    last = Chunk("")
-    async for chunk in chunks:
-        text.append(chunk.text)
-        last = chunk
-    return "".join(text), last
 
 
 async def _first(chunks: AsyncGenerator[Chunk]) -> Chunk:
