@@ -28,7 +28,7 @@ HEAD = """\
 | 2 | wrong usage |
 | 130 | interrupted by Ctrl-C |
 
-Environment variables of `graft up`: `GRAFT_STATE`, `GRAFT_HOST`, `GRAFT_PORT`, `GRAFT_ENVOY` (an Envoy to use instead of the installed one),
+Environment variables of `graft up`: `GRAFT_STATE`, `GRAFT_HOST`, `GRAFT_PORT`, `GRAFT_ENVOY` (an Envoy to use instead of the installed one), `GRAFT_MAX_TRAINING` (trainings at a time),
 `GRAFT_TRAINER_PYTHON` and `GRAFT_PREDICTOR_PYTHON` (interpreters of the children), `GRAFT_ALLOWED_LICENSES` (comma list of the licences a base model may
 have). Flags come before variables.
 """

@@ -32,7 +32,7 @@ class An:
 
 @pytest.fixture(scope="module")
 def tokenizer(tmp_path_factory: pytest.TempPathFactory) -> Any:
-    from graft_trainer.modeling.load import load_tokenizer
+    from graft_trainer.modeling.tokenizer import load_tokenizer
 
     folder: Path = make_causal(tmp_path_factory.mktemp("base"), chat_template=None)
     return load_tokenizer(folder)

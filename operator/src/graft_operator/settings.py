@@ -4,13 +4,13 @@ import os
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal, Self, get_origin
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from graft_core.errors import InvalidInput
 
-__all__ = ["LocalSettings"]
+__all__ = ["LocalSettings", "OperatorSettings"]
 
 MAX_STATE_BYTES = 84
 """A Unix socket's path has 104 bytes on the smallest system, and the longest one here is `<state>/gateway/admin.sock`."""
@@ -70,8 +70,8 @@ class LocalSettings(BaseModel):
         """Build settings from flags (those that are not None), then variables, then defaults.
 
         Args:
-            environment: GRAFT_STATE, GRAFT_HOST, GRAFT_PORT, GRAFT_ENVOY, GRAFT_TRAINER_PYTHON, GRAFT_PREDICTOR_PYTHON and
-                GRAFT_ALLOWED_LICENSES (comma list).
+            environment: GRAFT_STATE, GRAFT_HOST, GRAFT_PORT, GRAFT_ENVOY, GRAFT_MAX_TRAINING, GRAFT_TRAINER_PYTHON,
+                GRAFT_PREDICTOR_PYTHON and GRAFT_ALLOWED_LICENSES (comma list).
             **flags: Fields by name.
 
         Returns:
@@ -87,6 +87,7 @@ class LocalSettings(BaseModel):
                 ("host", "GRAFT_HOST"),
                 ("port", "GRAFT_PORT"),
                 ("envoy", "GRAFT_ENVOY"),
+                ("max_training", "GRAFT_MAX_TRAINING"),
             )
             if environment.get(variable)
         }
@@ -99,12 +100,123 @@ class LocalSettings(BaseModel):
         try:
             return cls.model_validate(values)
         except ValidationError as error:
-            told = "; ".join(
-                f"{'.'.join(str(p) for p in e['loc'])}: {e['msg']}, got {e['input']!r}" for e in error.errors()
-            )
-            raise InvalidInput(f"settings of graft up: {told}") from error
+            raise _told("graft up", error) from error
 
     @property
     def socket(self) -> Path:
         """Unix socket of the API."""
         return self.state / "api.sock"
+
+
+class OperatorSettings(BaseModel):
+    """Settings of the operator on a cluster: each is the variable `GRAFT_<NAME>`, lists and maps with commas (`a,b`, `k=v,l=w`).
+
+    A Service called `graft` has the kubelet set GRAFT_PORT and the like in pods; no setting has such a name.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+
+    namespaces: tuple[str, ...] = ()
+    """Namespaces whose objects are served; none: all."""
+    own_namespace: str = ""
+    """Namespace of the Lease; unset: the pod's own, or the kubeconfig's."""
+    lease_name: Annotated[str, Field(min_length=1)] = "graft-operator"
+    """Name of the Lease that the replicas contend for."""
+    pod_name: Annotated[str, Field(min_length=1)] = "graft-operator"
+    """Name of this replica, as the Lease and events show it."""
+    kubeconfig: Path | None = None
+    """A kubeconfig; unset: KUBECONFIG, else the pod's service account, else the user's own."""
+    context: str = ""
+    """Context of the kubeconfig; unset: its current one."""
+    probe_host: str = "0.0.0.0"  # noqa: S104  # the kubelet and Prometheus ask from elsewhere
+    """Address of /healthz, /readyz and /metrics."""
+    probe_port: Annotated[int, Field(ge=0, le=65535)] = 8080
+    """Port of /healthz, /readyz and /metrics; 0 takes a free one."""
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+    """Lowest level of events that are written."""
+    log_format: Literal["json", "plain"] = "json"
+    """json, or plain for people at a terminal."""
+    max_passes: Annotated[int, Field(ge=1, le=256)] = 24
+    """Passes under way at a time."""
+    max_requests: Annotated[int, Field(ge=1, le=512)] = 48
+    """Requests to the API server under way at a time; watches are beside them."""
+    list_chunk: Annotated[int, Field(ge=1, le=10000)] = 500
+    """Objects in a page of a watch's first list: larger pages mean fewer requests at a start, and more memory."""
+    trainer_image: Annotated[str, Field(min_length=1)] = "graft-trainer"
+    """Image of jobs that name none."""
+    trainer_service_account: str | None = None
+    """ServiceAccount of trainer pods, e.g. one with a cloud identity that may use the object store."""
+    trainer_env: dict[str, str] = Field(default_factory=dict)
+    """Variables of trainer pods, without secrets."""
+    work_size: str | None = None
+    """Most that a trainer pod may write to its work folder, e.g. 200Gi; unset: what the node has."""
+    predictor_image: Annotated[str, Field(min_length=1)] = "graft-predictor"
+    """Image of arms."""
+    predictor_service_account: str | None = None
+    """ServiceAccount of predictor pods."""
+    predictor_env: dict[str, str] = Field(default_factory=dict)
+    """Variables of predictor pods, without secrets."""
+    image_pull_secrets: tuple[str, ...] = ()
+    """Secrets of registries, in each object's namespace."""
+    output_uri: str | None = None
+    """Store of adapters whose job names none; unset: each job must."""
+    gateway: str | None = None
+    """Gateway that routes of our own attach to, as `namespace/name`."""
+    gateway_section: str | None = None
+    """Listener of the Gateway; unset: any."""
+    domain: str | None = None
+    """Domain under which releases get a host name on the Gateway."""
+    deployment_mode: Literal["Standard", "Knative"] = "Standard"
+    """KServe's deployment mode of releases that do not say."""
+    prometheus_urls: frozenset[str] = frozenset()
+    """Prometheus servers that a release may name; the operator asks no others."""
+    allowed_licenses: frozenset[str] | None = None
+    """Licences a base model may have; unset: any."""
+    allowed_node_selector_keys: frozenset[str] | None = None
+    """Node labels that a job may select by; unset: any but the control plane's."""
+    allowed_toleration_keys: frozenset[str] | None = None
+    """Taints that a job may tolerate; unset: any but the control plane's."""
+    watchdog_s: Annotated[float, Field(gt=0)] = 900.0
+    """A trainer without a sign of progress for so long is stopped once and counted as an infrastructure failure."""
+    missing_data_grace_s: Annotated[float, Field(gt=0)] = 120.0
+    """Metrics missing for so long make a step Inconclusive."""
+    unready_grace_s: Annotated[float, Field(gt=0)] = 30.0
+    """An arm that was ready may be unready for so long before it counts as unhealthy."""
+
+    @classmethod
+    def from_environment(cls, environment: Mapping[str, str]) -> Self:
+        """Build settings from variables, then defaults; an empty variable is none.
+
+        Args:
+            environment: GRAFT_<NAME> for each field; POD_NAME and POD_NAMESPACE, as the downward API sets them.
+
+        Returns:
+            The settings.
+
+        Raises:
+            InvalidInput: Any value is not usable; all of them in one message.
+        """
+        values: dict[str, object] = {
+            "pod_name": environment.get("POD_NAME") or environment.get("HOSTNAME") or "graft-operator",
+            "own_namespace": environment.get("POD_NAMESPACE", ""),
+        }
+        for name, field in cls.model_fields.items():
+            text = environment.get(f"GRAFT_{name.upper()}", "")
+            if text:
+                values[name] = _read_value(text, str(field.annotation), is_map=get_origin(field.annotation) is dict)
+        try:
+            return cls.model_validate(values)
+        except ValidationError as error:
+            raise _told("the operator", error) from error
+
+
+def _read_value(text: str, annotation: str, *, is_map: bool) -> object:
+    words = [word.strip() for word in text.split(",") if word.strip()]
+    if is_map:
+        return {name: value for name, _, value in (word.partition("=") for word in words)}
+    return tuple(words) if "tuple[" in annotation or "frozenset[" in annotation else text
+
+
+def _told(whose: str, error: ValidationError) -> InvalidInput:
+    faults = "; ".join(f"{'.'.join(str(p) for p in e['loc'])}: {e['msg']}, got {e['input']!r}" for e in error.errors())
+    return InvalidInput(f"settings of {whose}: {faults}")

@@ -124,7 +124,7 @@ def test_detached_it_is_started_as_a_command_of_its_own(
 
     ran = graft("up", "--detach", "-f", "job.yaml", "--port", "8123", state=served.state)
 
-    place = ["--state", str(served.state), "--port", "8123", "--host", "127.0.0.1"]
+    place = ["--state", str(served.state), "--port", "8123", "--host", "127.0.0.1", "--max-training", "1"]
     logs = ["--log-level", "WARNING", "--log-format", "plain"]
     assert started == [[sys.executable, "-m", "graft_operator.cli", "up", "-f", "job.yaml", *place, *logs]]
     assert ran.out == f"graft up (pid 4242) serves http://127.0.0.1:8080; its log is {served.state}/up.log\n"

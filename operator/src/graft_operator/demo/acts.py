@@ -68,6 +68,9 @@ def release(stage: Stage) -> None:
     """Act 2."""
     with stage.act("release") as act:
         stage.apply(MESSAGES, only="ModelRelease")
+        # The next acts' adapters: they train while this one's model is loaded and asked.
+        stage.apply(BETTER, only="FineTuneJob")
+        stage.apply(WORSE, only="FineTuneJob")
         status = stage.wait_for_release("messages", "messages")
         act.facts["answers"] = ask(stage, "messages", ASKED, act)
         act.facts["revision"] = text(status, "stable", "revision")
@@ -83,6 +86,7 @@ def language(stage: Stage) -> None:
             f"base model {'found in the cache' if stage.board.base_model.get('cached') else 'trained'}: {path.name}",
         )
         stage.apply(SHOP, only="FineTuneJob")
+        stage.apply(WRONG, only="FineTuneJob")  # act 6's: it trains beside this one
         status = stage.wait_for_job("shop-queries", "Succeeded")
         metrics, base = child(status, "metrics"), child(status, "baselines", "base")
         for name in ("json_validity", "field_completeness"):
@@ -100,7 +104,6 @@ def language(stage: Stage) -> None:
 def canary(stage: Stage) -> None:
     """Act 4."""
     with stage.act("canary") as act:
-        stage.apply(BETTER, only="FineTuneJob")
         stage.wait_for_job("messages-v2", "Succeeded")
         with contextlib.closing(_Asking(stage, "messages", MESSAGES, per_second=8)) as asking:
             stage.apply(BETTER, only="ModelRelease")
@@ -115,7 +118,6 @@ def refuse(stage: Stage) -> None:
     """Act 5."""
     with stage.act("refuse") as act:
         before = text(stage.board.objects["modelrelease/messages"], "status", "stable", "revision")
-        stage.apply(WORSE, only="FineTuneJob")
         status = stage.wait_for_job("messages-mislabelled", "GatesFailed")
         failed = [g for g in children(status, "gates") if text(g, "result") != "Pass"]
         stage.apply(WORSE, only="ModelRelease")
@@ -133,7 +135,6 @@ def roll_back(stage: Stage) -> None:
     """Act 6."""
     with stage.act("rollback") as act:
         before = text(stage.board.objects["modelrelease/shop-queries"], "status", "stable", "revision")
-        stage.apply(WRONG, only="FineTuneJob")
         stage.wait_for_job("shop-queries-verbose", "Succeeded")
         with contextlib.closing(_Asking(stage, "shop-queries", SHOP, per_second=4)) as asking:
             stage.apply(WRONG, only="ModelRelease")

@@ -17,6 +17,8 @@ __all__ = ["Server"]
 
 START_TIMEOUT_S = 60.0
 STOP_TIMEOUT_S = 45.0
+TRAININGS = 2
+"""At a time; each example asks for one CPU."""
 APIS = "/apis/graft.dev/v1alpha1/namespaces/default"
 PLURALS = {"finetunejob": "finetunejobs", "modelrelease": "modelreleases"}
 
@@ -48,6 +50,8 @@ class Server:
             str(self._state),
             "--port",
             str(self._port),
+            "--max-training",
+            str(TRAININGS),
         ]
         with self.log_path.open("ab") as log:
             # A process group of its own: Ctrl-C in the terminal reaches the demo alone, which then stops `graft up` in order.

@@ -17,7 +17,8 @@ from graft_core.tasks.scores import score_output
 from graft_trainer.evaluate.measure import Scored
 from graft_trainer.evaluate.predict import classify, generate, negative_log_likelihoods
 from graft_trainer.modeling.encode import ChatEncoder, Example, TextEncoder
-from graft_trainer.modeling.load import load_causal, load_classifier, load_tokenizer
+from graft_trainer.modeling.load import load_causal, load_classifier
+from graft_trainer.modeling.tokenizer import load_tokenizer
 
 __all__ = ["EvaluationPlan", "score_adapter"]
 

@@ -1,42 +1,13 @@
 """Load verified model folders: safetensors only, never remote code, on one device."""
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification, AutoTokenizer, set_seed
+from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification, set_seed
 
-from graft_core.errors import InvalidInput
-
-__all__ = ["load_causal", "load_classifier", "load_tokenizer"]
-
-
-def load_tokenizer(folder: Path) -> Any:  # noqa: ANN401  # untyped library
-    """Load a fast tokenizer; one without a padding token pads with its EOS, which the attention mask hides.
-
-    Args:
-        folder: Model folder.
-
-    Returns:
-        A transformers tokenizer.
-
-    Raises:
-        InvalidInput: There is none, or only a slow one.
-    """
-    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
-    try:
-        tokenizer = AutoTokenizer.from_pretrained(str(folder), use_fast=True, trust_remote_code=False)
-    except (OSError, ValueError, KeyError) as err:
-        raise InvalidInput(
-            f"the model folder has no tokenizer that can be loaded ({type(err).__name__})", path="spec.model.id"
-        ) from err
-    if not tokenizer.is_fast:
-        raise InvalidInput("the model's tokenizer has no tokenizer.json", path="spec.model.id")
-    if tokenizer.pad_token_id is None and tokenizer.eos_token is not None:
-        tokenizer.pad_token = tokenizer.eos_token
-    return tokenizer
+__all__ = ["load_causal", "load_classifier"]
 
 
 def load_causal(folder: Path, *, on_gpu: bool) -> Any:  # noqa: ANN401  # untyped library

@@ -99,7 +99,7 @@ def _adapter_config(path: Path, child: Child, prepared: Prepared) -> dict[str, A
 
 def _add_generation_files(made: Path, prepared: Prepared) -> None:
     from graft_trainer.modeling.encode import ChatEncoder
-    from graft_trainer.modeling.load import load_tokenizer
+    from graft_trainer.modeling.tokenizer import load_tokenizer
 
     tokenizer = load_tokenizer(prepared.base)
     encoder = ChatEncoder(tokenizer, prepared.task)

@@ -32,6 +32,15 @@ COMMON_ENCODERS: Final = frozenset(
 )
 """Architectures known to have a classifier: for these a check need not load torch to ask."""
 
+COMMON_CAUSAL: Final = frozenset(
+    {
+        "cohere", "falcon", "gemma", "gemma2", "gemma3_text", "glm", "glm4", "gpt2", "gpt_neox", "gpt_oss", "granite", "llama",
+        "mistral", "mixtral", "mpt", "olmo", "olmo2", "opt", "phi", "phi3", "qwen2", "qwen2_moe", "qwen3", "qwen3_moe", "smollm3",
+        "stablelm", "starcoder2",
+    }
+)  # fmt: skip
+"""The same of causal language models: transformers' table takes seconds to load."""
+
 _log = get_log(__name__)
 
 
@@ -47,7 +56,8 @@ def check(child: Child) -> TrainReport:
     request = child.request
     child.progress.enter("Preparing")
     check_support(request)
-    check_gpus(request)
+    if not child.is_pod:
+        check_gpus(request)
     prepared = prepare(child)
     check_model(request, prepared)
     check_class_weights(request.training.class_weights, prepared.task)
@@ -171,7 +181,8 @@ def _is_target(name: str, targets: tuple[str, ...]) -> bool:
 
 
 def _check_architecture(request: TrainRequest, config: Mapping[str, Any]) -> None:
-    if request.task.type is TaskType.CLASSIFICATION and config["model_type"] in COMMON_ENCODERS:
+    is_classifier = request.task.type is TaskType.CLASSIFICATION
+    if config["model_type"] in (COMMON_ENCODERS if is_classifier else COMMON_CAUSAL):
         return
     # transformers' own table; it brings torch with it.
     from transformers.models.auto.modeling_auto import (
@@ -179,7 +190,6 @@ def _check_architecture(request: TrainRequest, config: Mapping[str, Any]) -> Non
         MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING_NAMES,
     )
 
-    is_classifier = request.task.type is TaskType.CLASSIFICATION
     known = MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING_NAMES if is_classifier else MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
     if config["model_type"] not in known:
         what = "a sequence classifier" if is_classifier else "a causal language model"

@@ -108,7 +108,7 @@ def _is_classifier(prepared: Prepared) -> bool:
 
 def _classification(prepared: Prepared, child: Child) -> Any:  # noqa: ANN401  # its module brings torch
     from graft_trainer.methods.classification import Classification
-    from graft_trainer.modeling.load import load_tokenizer
+    from graft_trainer.modeling.tokenizer import load_tokenizer
 
     tokenizer = load_tokenizer(prepared.base)
     encoder = TextEncoder(tokenizer.backend_tokenizer, prepared.task)
@@ -128,7 +128,7 @@ def _classification(prepared: Prepared, child: Child) -> Any:  # noqa: ANN401  #
 
 def _sft(prepared: Prepared, child: Child) -> Any:  # noqa: ANN401  # its module brings torch
     from graft_trainer.methods.sft import Sft
-    from graft_trainer.modeling.load import load_tokenizer
+    from graft_trainer.modeling.tokenizer import load_tokenizer
 
     training = child.request.training
     tokenizer = load_tokenizer(prepared.base)

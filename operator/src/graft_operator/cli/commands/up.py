@@ -55,6 +55,13 @@ Examples:
     metavar="ADDRESS",
     help="Address of the gateway; anything but loopback opens it to the network.  [default: 127.0.0.1]",
 )
+@click.option(
+    "--max-training",
+    type=click.IntRange(min=1),
+    default=None,
+    metavar="N",
+    help="Trainings that run at a time; the others wait. Give each its share with spec.resources.cpu.  [default: 1]",
+)
 @click.option("--detach", is_flag=True, help="Run in the background; return when it answers.")
 @click.option(
     "--log-level",
@@ -76,6 +83,7 @@ def up(  # one parameter an option
     state: str,
     port: int | None,
     host: str | None,
+    max_training: int | None,
     detach: bool,
     log_level: str,
     log_format: str,
@@ -87,7 +95,9 @@ def up(  # one parameter an option
     """
     from graft_operator.settings import LocalSettings
 
-    settings = LocalSettings.from_environment(os.environ, state=Path(state), port=port, host=host)
+    settings = LocalSettings.from_environment(
+        os.environ, state=Path(state), port=port, host=host, max_training=max_training
+    )
     if detach:
         # `-m graft_operator.cli` rather than the script: that need not be on the PATH.
         command = [sys.executable, "-m", "graft_operator.cli", *_words(settings, paths, log_level, log_format)]
@@ -186,6 +196,7 @@ def _words(settings: "LocalSettings", paths: tuple[str, ...], log_level: str, lo
         raise InvalidInput("-f - and --detach don't go together: a process in the background reads no standard input")
     files = [word for path in paths for word in ("-f", path)]
     place = ["--state", str(settings.state), "--port", str(settings.port), "--host", settings.host]
+    place += ["--max-training", str(settings.max_training)]
     return ["up", *files, *place, "--log-level", log_level, "--log-format", log_format]
 
 
