@@ -64,7 +64,7 @@ def examples(count: int) -> list[tuple[Encoded, float]]:
 
 def sft(base: Path, rows: list[tuple[Encoded, float]], validation: int = 0) -> Any:
     from graft_trainer.methods.sft import Sft
-    from graft_trainer.modeling.load import load_tokenizer
+    from graft_trainer.modeling.tokenizer import load_tokenizer
 
     return Sft(load_tokenizer(base), rows, rows[:validation])
 
