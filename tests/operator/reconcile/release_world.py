@@ -21,6 +21,7 @@ from graft_operator.reconcile.decision import (
     RemoveArm,
     RemoveFinalizer,
     SetWeights,
+    Upkeep,
 )
 from graft_operator.reconcile.modelrelease import decide_modelrelease
 from graft_operator.reconcile.observed import (
@@ -224,6 +225,7 @@ class ReleaseWorld:
         assert asked.weights.get(stable.revision, 0) == 100 - weight
 
     def _apply(self, action: ModelReleaseAction) -> None:
+        assert not isinstance(action, Upkeep)  # no row decides on it
         match action:
             case AddFinalizer():
                 self._finalizers((FINALIZER,))

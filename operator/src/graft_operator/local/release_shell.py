@@ -6,6 +6,7 @@ from graft_core.api.v1alpha1.finetunejob import FineTuneJob
 from graft_core.api.v1alpha1.modelrelease import ModelRelease
 from graft_core.api.v1alpha1.names import KIND_FINETUNEJOB
 from graft_core.clock import Clock, from_rfc3339
+from graft_core.errors import NotSupported
 from graft_operator.local.arms import ArmRecord, Arms
 from graft_operator.local.artifacts import Artifacts
 from graft_operator.local.documents import ObjectKey
@@ -20,6 +21,7 @@ from graft_operator.reconcile.decision import (
     RemoveArm,
     RemoveFinalizer,
     SetWeights,
+    Upkeep,
 )
 from graft_operator.reconcile.modelrelease import decide_modelrelease
 from graft_operator.reconcile.observed import Arm, ArtifactAbsent, ObservedModelRelease, Policy, Wanted, Window
@@ -92,6 +94,8 @@ class ReleaseShell:
                 await self._gateway.set_weights(uid, weights, version)
             case RemoveArm(revision=revision, resource_version=version):
                 self._arms.remove(uid, revision, version)
+            case Upkeep():
+                raise NotSupported(f"there is no upkeep {action.task!r} without a cluster")
 
     async def scrape(self, release: ModelRelease, now: datetime) -> bool:
         """Read the arms' figures where a verdict may need them; says whether it did."""

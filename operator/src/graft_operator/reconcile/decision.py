@@ -34,6 +34,7 @@ __all__ = [
     "SetWeights",
     "StopChild",
     "StopReason",
+    "Upkeep",
 ]
 
 
@@ -131,8 +132,18 @@ class RemoveArm:
     resource_version: str
 
 
+@dataclass(frozen=True, slots=True)
+class Upkeep:
+    """A write of the cluster shell's own that no row decides: to ask KServe something, to end what it began, to tidy up."""
+
+    task: str
+    """CamelCase, as the shell knows it."""
+    subject: str
+    """Name of the object."""
+
+
 FineTuneJobAction = AddFinalizer | RemoveFinalizer | CreateChild | ResumeChild | StopChild | DeleteChild
-ModelReleaseAction = AddFinalizer | RemoveFinalizer | CreateArm | SetWeights | RemoveArm
+ModelReleaseAction = AddFinalizer | RemoveFinalizer | CreateArm | SetWeights | RemoveArm | Upkeep
 Action = FineTuneJobAction | ModelReleaseAction
 
 

@@ -133,6 +133,7 @@ def _accept(this: ReleasePass) -> bool:
     refusals = (
         *find_refusals(this.spec, this.seen.capabilities.modelrelease),
         *find_release_faults(this.release),
+        *this.seen.refusals,
     )
     if not refusals:
         this.draft.condition("Accepted", "True", "Accepted", "every field of the spec is supported")

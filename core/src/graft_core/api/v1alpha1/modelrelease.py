@@ -267,6 +267,8 @@ class ModelReleaseStatus(KubeModel):
     """Derived from the conditions, for people."""
     url: Annotated[str, Field(max_length=1024)] = ""
     """Where the service answers."""
+    traffic_strategy: Annotated[str, Field(max_length=32)] = ""
+    """On a cluster, how traffic is split, as it was found out before the first arm was made: KServeWeights, Slots or Knative."""
     stable: ArmStatus | None = None
     """The running revision."""
     candidate: CandidateStatus | None = None

@@ -1,0 +1,55 @@
+"""Instant queries to a Prometheus server that the operator's settings allow."""
+
+import json
+from datetime import datetime
+from typing import Any, Final
+
+import aiohttp
+
+from graft_core.errors import Unavailable
+
+__all__ = ["Prometheus"]
+
+TIMEOUT_S: Final = 5.0
+MAX_BYTES: Final = 1 << 20
+"""A vector of a few dozen elements has some KiB."""
+
+
+class Prometheus:
+    """Asks Prometheus servers."""
+
+    def __init__(self) -> None:
+        self._session: aiohttp.ClientSession | None = None
+
+    async def ask(self, url: str, query: str, at: datetime) -> Any:  # noqa: ANN401  # JSON as it came
+        """Ask one instant query.
+
+        Args:
+            url: The server's base URL, one that is allowed.
+            query: PromQL.
+            at: Time it is evaluated at.
+
+        Returns:
+            The answer as JSON.
+
+        Raises:
+            Unavailable: It does not answer, or not with JSON.
+        """
+        if self._session is None:
+            self._session = aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=TIMEOUT_S))
+        target = f"{url.rstrip('/')}/api/v1/query"
+        data = {"query": query, "time": f"{at.timestamp():.3f}"}
+        try:
+            # No redirects: the allowed address is the one that is asked.
+            async with self._session.post(target, data=data, allow_redirects=False) as answer:
+                body = await answer.content.read(MAX_BYTES + 1)
+                if len(body) > MAX_BYTES or answer.status not in {200, 400, 422, 503}:
+                    raise Unavailable(f"Prometheus at {url} answers {answer.status} with {len(body)} bytes")
+                return json.loads(body)
+        except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
+            raise Unavailable(f"Prometheus at {url} does not answer ({type(error).__name__})") from error
+
+    async def close(self) -> None:
+        """Close the connections."""
+        if self._session is not None:
+            await self._session.close()

@@ -1,0 +1,44 @@
+"""What the cluster shell carries out of a ModelRelease, as a difference to the local one: `support` explains the tables."""
+
+from typing import Final
+
+from graft_operator.reconcile.support import LOCAL_SHELL, Capabilities, KindSupport, RefusedValue
+
+__all__ = ["CLUSTER_MODELRELEASE", "ON_CLUSTER"]
+
+_LOCAL: Final = LOCAL_SHELL.modelrelease
+
+_HERE: Final = {
+    "spec.deploymentMode": "spec.deploymentMode",
+    "spec.predictor.replicas": "spec.predictor.replicas",
+    "spec.requestLog?.secretRef": "spec.requestLog.secretRef",
+    "spec.rollout.analysis.source?.prometheus": "spec.rollout.analysis.source.prometheus",
+}
+"""Fields that need KServe, pods or a Prometheus, as the tables write them refused and used."""
+
+_NOT_HERE: Final = {"spec.rollout.stickyHeader": None}
+"""The Gateway API splits at random; keeping a user on an arm needs a router of our own."""
+
+
+def _is_file(value: object) -> bool:
+    return isinstance(value, str) and value.startswith("file:")
+
+
+CLUSTER_MODELRELEASE: Final = KindSupport(
+    used=(*(path for path in _LOCAL.used if path not in _NOT_HERE), *_HERE.values()),
+    refused={path: unset for path, unset in _LOCAL.refused.items() if path not in _HERE} | _NOT_HERE,
+    values=(
+        *_LOCAL.values,
+        RefusedValue("spec.model.adapter?.uri", _is_file, "use s3://: a pod's own files go with it"),
+        RefusedValue("spec.requestLog?.uri", _is_file, "use s3://: a pod's own files go with it"),
+        RefusedValue(
+            "spec.predictor.replicas?.min",
+            lambda value: value == 0,
+            "use 1 or more: an arm without pods can be neither ready nor judged",
+        ),
+    ),
+)
+"""On a cluster with KServe."""
+
+ON_CLUSTER: Final = Capabilities(finetunejob=LOCAL_SHELL.finetunejob, modelrelease=CLUSTER_MODELRELEASE)
+"""For passes over ModelReleases; what a job may ask for depends on the cluster and is the job shell's to say."""
