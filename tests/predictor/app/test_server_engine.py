@@ -46,7 +46,9 @@ async def pair(both: tuple[ServerDouble, RemoteEngine]) -> AsyncIterator[tuple[S
 
 
 def text_of(events: list[Any]) -> str:
-    return "".join(e["choices"][0]["delta"].get("content", "") for e in events if e.get("choices"))
+    return "".join(
+        e["choices"][0]["delta"].get("content", "") for e in events if isinstance(e, dict) and e.get("choices")
+    )
 
 
 async def test_a_chat_is_answered_whole_and_streamed(pair: tuple[ServerDouble, Arm]) -> None:
@@ -112,7 +114,7 @@ async def test_row_64_a_truncated_whole_answer_is_502_and_its_tokens_are_told(
         sample_rate=1.0,
         store_text=False,
         clock=SystemClock(),
-        on_dropped=lambda _=1: None,
+        on_dropped=arm.service.metrics.count_log_dropped,
     )
     arm.service.request_log.start()
     double.faults.append(Fault("cut", after=2))
