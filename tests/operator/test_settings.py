@@ -6,7 +6,7 @@ import pytest
 
 from graft_core.errors import InvalidInput
 from graft_operator.local.envoy_binary import find_envoy
-from graft_operator.settings import LocalSettings
+from graft_operator.settings import LocalSettings, OperatorSettings
 
 
 def test_flags_win_over_variables_and_those_over_defaults() -> None:
@@ -55,3 +55,28 @@ def test_envoy_is_found_or_told_where_to_get_it(tmp_path: Path, monkeypatch: pyt
 
 def _no_module(name: str) -> None:
     raise ImportError(name)
+
+
+def test_the_operator_is_told_by_variables() -> None:
+    environment = {
+        "POD_NAME": "graft-0",
+        "POD_NAMESPACE": "graft-system",
+        "GRAFT_NAMESPACES": "ml, research",
+        "GRAFT_PREDICTOR_ENV": "A=1,B=x=y",
+        "GRAFT_ALLOWED_LICENSES": "apache-2.0,mit",
+        "GRAFT_PROBE_PORT": "9090",
+        "GRAFT_DOMAIN": "",
+        "GRAFT_PORT": "tcp://10.0.0.1:80",  # what the kubelet sets for a Service called graft
+    }
+    found = OperatorSettings.from_environment(environment)
+    assert (found.pod_name, found.own_namespace, found.probe_port) == ("graft-0", "graft-system", 9090)
+    assert found.namespaces == ("ml", "research")
+    assert found.predictor_env == {"A": "1", "B": "x=y"}
+    assert found.allowed_licenses == frozenset({"apache-2.0", "mit"})
+    assert found.domain == "example.com"
+
+
+def test_every_fault_of_the_operators_settings_is_told_at_once() -> None:
+    with pytest.raises(InvalidInput, match="probe_port") as refused:
+        OperatorSettings.from_environment({"GRAFT_PROBE_PORT": "99999", "GRAFT_MAX_PASSES": "0"})
+    assert "max_passes" in str(refused.value)

@@ -100,7 +100,7 @@ class LocalSettings(BaseModel):
         try:
             return cls.model_validate(values)
         except ValidationError as error:
-            raise _told("graft up", error) from error
+            raise InvalidInput(f"settings of graft up: {_told(error)}") from error
 
     @property
     def socket(self) -> Path:
@@ -128,8 +128,8 @@ class OperatorSettings(BaseModel):
     """A kubeconfig; unset: KUBECONFIG, else the pod's service account, else the user's own."""
     context: str = ""
     """Context of the kubeconfig; unset: its current one."""
-    probe_host: str = "0.0.0.0"  # noqa: S104  # the kubelet and Prometheus ask from elsewhere
-    """Address of /healthz, /readyz and /metrics."""
+    probe_host: str | None = None
+    """Address of /healthz, /readyz and /metrics; unset: all, for the kubelet and Prometheus ask from elsewhere."""
     probe_port: Annotated[int, Field(ge=0, le=65535)] = 8080
     """Port of /healthz, /readyz and /metrics; 0 takes a free one."""
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
@@ -156,16 +156,20 @@ class OperatorSettings(BaseModel):
     """ServiceAccount of predictor pods."""
     predictor_env: dict[str, str] = Field(default_factory=dict)
     """Variables of predictor pods, without secrets."""
+    gpu_resource: Annotated[str, Field(min_length=1)] = "nvidia.com/gpu"
+    """Resource that an engine's GPUs are asked for as."""
     image_pull_secrets: tuple[str, ...] = ()
     """Secrets of registries, in each object's namespace."""
     output_uri: str | None = None
     """Store of adapters whose job names none; unset: each job must."""
-    gateway: str | None = None
-    """Gateway that routes of our own attach to, as `namespace/name`."""
-    gateway_section: str | None = None
-    """Listener of the Gateway; unset: any."""
-    domain: str | None = None
-    """Domain under which releases get a host name on the Gateway."""
+    gateway_name: Annotated[str, Field(min_length=1)] = "kserve-ingress-gateway"
+    """Gateway that routes of our own attach to."""
+    gateway_namespace: Annotated[str, Field(min_length=1)] = "kserve"
+    """Namespace of the Gateway."""
+    gateway_scheme: Literal["http", "https"] = "http"
+    """What the URLs of releases begin with."""
+    domain: Annotated[str, Field(min_length=1)] = "example.com"
+    """Domain under which releases get a host name on the Gateway: `<name>-<namespace>.<domain>`."""
     deployment_mode: Literal["Standard", "Knative"] = "Standard"
     """KServe's deployment mode of releases that do not say."""
     prometheus_urls: frozenset[str] = frozenset()
@@ -207,7 +211,7 @@ class OperatorSettings(BaseModel):
         try:
             return cls.model_validate(values)
         except ValidationError as error:
-            raise _told("the operator", error) from error
+            raise InvalidInput(f"settings of the operator: {_told(error)}") from error
 
 
 def _read_value(text: str, annotation: str, *, is_map: bool) -> object:
@@ -217,6 +221,5 @@ def _read_value(text: str, annotation: str, *, is_map: bool) -> object:
     return tuple(words) if "tuple[" in annotation or "frozenset[" in annotation else text
 
 
-def _told(whose: str, error: ValidationError) -> InvalidInput:
-    faults = "; ".join(f"{'.'.join(str(p) for p in e['loc'])}: {e['msg']}, got {e['input']!r}" for e in error.errors())
-    return InvalidInput(f"settings of {whose}: {faults}")
+def _told(error: ValidationError) -> str:
+    return "; ".join(f"{'.'.join(str(p) for p in e['loc'])}: {e['msg']}, got {e['input']!r}" for e in error.errors())

@@ -89,12 +89,7 @@ class CredentialSource:
             self._kubeconfig = Path(first or Path(environment.get("HOME", "/")) / ".kube" / "config")
 
     async def read(self) -> Credentials:
-        """Read the credentials as they are now.
-
-        Raises:
-            InvalidInput: The kubeconfig or the service account's mount is not there or makes no sense.
-            Unavailable: The kubeconfig's credential plugin failed.
-        """  # noqa: DOC502
+        """Read the credentials as they are now; `InvalidInput` where they make no sense, `Unavailable` where a plugin failed."""
         if self._kubeconfig is None:
             return self._read_mount()
         return await _read_kubeconfig(self._kubeconfig, self._context, self._environment)

@@ -23,7 +23,7 @@ from graft_core.errors import Conflict, GraftError, NotReady
 from graft_core.telemetry.logs import get_log
 from graft_operator.ports import LEASES, Cluster, Json
 
-__all__ = ["Election", "Fence", "Record", "Seen", "Step", "Timing", "decide_lease", "observe_lease"]
+__all__ = ["Election", "Fence", "NotLeading", "Record", "Seen", "Step", "Timing", "decide_lease", "observe_lease"]
 
 _LOG = get_log(__name__)
 
@@ -86,6 +86,12 @@ def decide_lease(seen: Seen, now: float, me: str, timing: Timing) -> Step:
     return Step.WAIT
 
 
+class NotLeading(NotReady):
+    """A write was held back, because this replica does not lead."""
+
+    reason = "NotLeading"
+
+
 class Fence:
     """Whether this replica may write, on its own monotonic clock."""
 
@@ -111,12 +117,10 @@ class Fence:
         """Refuse to write.
 
         Raises:
-            NotReady: This replica does not lead; reason `NotLeading`.
+            NotLeading: This replica does not lead.
         """
         if not self.is_open:
-            error = NotReady("this replica does not lead, so nothing was written", retry_after_s=self._deadline_s)
-            error.reason = "NotLeading"
-            raise error
+            raise NotLeading("this replica does not lead, so nothing was written", retry_after_s=self._deadline_s)
 
 
 class Election:

@@ -17,8 +17,8 @@ _LOG = get_log(__name__)
 RESYNC_S: Final = 300.0
 """Every object gets a look at least so often, whatever was missed."""
 
-Kind = Literal["ADDED", "MODIFIED", "DELETED"] | None
-"""What happened; None: it is there, as a list says."""
+Kind = Literal["ADDED", "MODIFIED", "DELETED", "BOOKMARK"] | None
+"""What happened; None: it is there, as a list says. Bookmarks never come this far."""
 
 
 class Pump:
@@ -64,9 +64,8 @@ class Pump:
         except (KeyError, TypeError, AttributeError) as error:
             _LOG.failure("watch_event_unreadable", error)
             return
-        # What a first list holds tells nothing that the owner's own pass would not read.
-        if owner is not None and kind is not None:
-            self._mark(owner, 0.0)
+        if owner is not None:
+            self._mark(owner, self._patience_s(kind, owner))
 
     def mark_all(self) -> None:
         """Have a pass over everything: this replica has just begun to lead."""
@@ -87,8 +86,12 @@ class Pump:
             self._mark_waiting(key)
         if self._directory.is_own_echo(key, now.version) or (before == now and kind is not None):
             return
-        # A job that ended is looked at in its own time: after a restart there may be thousands.
-        self._mark(key, _spread(RESYNC_S) if kind is None and now.is_settled else 0.0)
+        self._mark(key, self._patience_s(kind, key))
+
+    def _patience_s(self, kind: Kind, key: Key) -> float:
+        """A job that ended and that a list tells of is looked at in its own time: after a restart there may be thousands."""
+        known = self._directory.find(key)
+        return _spread(RESYNC_S) if kind is None and known is not None and known.is_settled else 0.0
 
     def _gone(self, key: Key, uid: str) -> None:
         if self._directory.drop(key, uid):

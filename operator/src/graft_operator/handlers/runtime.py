@@ -1,0 +1,183 @@
+"""The operator put together: client, election, queue, passes, timed looks, events, probes; begun and ended as one."""
+
+import asyncio
+import random
+import secrets
+from collections.abc import Callable, Mapping
+from typing import Final
+
+from prometheus_client import CollectorRegistry
+
+from graft_core.clock import Clock, SystemClock
+from graft_core.errors import GraftError
+from graft_core.telemetry.logs import get_log
+from graft_core.telemetry.metrics import MetricSet, render_metrics
+from graft_operator.cluster.client import KubernetesCluster
+from graft_operator.cluster.credentials import CredentialSource
+from graft_operator.cluster.events import EventRecorder
+from graft_operator.cluster.faults import Call
+from graft_operator.cluster.lease import Election, Fence, Timing
+from graft_operator.cluster.transport import Limits, Transport
+from graft_operator.engine.cycle import RESOURCES, Cycle, JobShell, ReleaseShell
+from graft_operator.engine.directory import Directory, Key
+from graft_operator.engine.dispatcher import Dispatcher
+from graft_operator.engine.metrics import OperatorMetrics
+from graft_operator.engine.pump import Pump
+from graft_operator.engine.queue import Pace, WorkQueue
+from graft_operator.engine.resync import Resync
+from graft_operator.handlers.probes import Probes
+from graft_operator.handlers.shells import make_shells
+from graft_operator.ports import Cluster
+from graft_operator.settings import OperatorSettings
+
+__all__ = ["Runtime", "ShellFactory"]
+
+_LOG = get_log(__name__)
+
+STUCK_AFTER_S: Final = 30.0
+"""A loop that turns each five seconds and has not for so long hangs."""
+DRAIN_S: Final = 3.5
+"""What passes under way get at the end; with the Lease's release that stays within five seconds."""
+
+ShellFactory = Callable[[Cluster, Clock, OperatorSettings], tuple[JobShell, ReleaseShell]]
+"""Makes the shells of both kinds."""
+
+
+class Runtime:
+    """One replica."""
+
+    def __init__(
+        self,
+        settings: OperatorSettings,
+        environment: Mapping[str, str],
+        *,
+        is_own: bool = False,
+        shells: ShellFactory = make_shells,
+    ) -> None:
+        """Put together; nothing is opened yet.
+
+        Args:
+            settings: What it is told.
+            environment: For finding credentials.
+            is_own: It was begun by kopf's startup, and ends with its cleanup.
+            shells: Makes the shells.
+        """
+        self.settings = settings
+        self.is_own = is_own
+        self.credentials = CredentialSource(environment, kubeconfig=settings.kubeconfig, context=settings.context)
+        self._clock = SystemClock()
+        self.metrics = OperatorMetrics(MetricSet(CollectorRegistry(auto_describe=True)))
+        self._fence = Fence(self._clock, Timing())
+        limits = Limits(max_in_flight=settings.max_requests)
+        self._cluster = self._connect(self._fence, limits)
+        # The election has connections of its own, so that a renewal never waits behind the passes' requests.
+        self._election_cluster = self._connect(None, Limits(max_in_flight=2, read_s=3.0, read_tries=1))
+        self._events = EventRecorder(self._cluster, self._clock, settings.pod_name)
+        self.directory = Directory()
+        jobs, releases = shells(self._cluster, self._clock, settings)
+        cycle = Cycle(self._cluster, self._events, jobs, releases, self.directory, self.metrics, self._clock)
+        self._queue: WorkQueue[Key] = WorkQueue(self._clock, Pace(max_running=settings.max_passes), random.random)
+        self._dispatcher = Dispatcher(self._queue, cycle.run, self._clock)
+        self.pump = Pump(self.directory, self.metrics, self._dispatcher.mark, self._forgetter(cycle))
+        self._election: Election | None = None
+        self._resync = Resync(
+            self._cluster,
+            self.directory,
+            self.pump,
+            namespaces=settings.namespaces or ("",),
+            is_leading=lambda: self._fence.is_open,
+        )
+        self._probes = Probes(self._find_illness, self._find_unreadiness, self._render)
+        self._tasks: list[asyncio.Task[None]] = []
+        self._missing: tuple[str, ...] = ("the API server has not answered yet",)
+
+    @property
+    def port(self) -> int:
+        """Port of the probes."""
+        return self._probes.port
+
+    async def start(self) -> None:
+        """Begin; `InvalidInput` where there are no credentials to be read."""
+        found = await self.credentials.read()
+        self._election = Election(
+            self._election_cluster,
+            self._fence,
+            self._clock,
+            namespace=self.settings.own_namespace or found.namespace,
+            name=self.settings.lease_name,
+            identity=f"{self.settings.pod_name}_{secrets.token_hex(4)}",  # of this process: a restarted one is another
+            timing=Timing(),
+        )
+        await self._probes.start(self.settings.probe_host, self.settings.probe_port)
+        for name, work in (
+            ("election", self._election.run(lambda leads: self._leadership_changed(is_leading=leads))),
+            ("dispatcher", self._dispatcher.run()),
+            ("events", self._events.run()),
+            ("resync", self._resync.run()),
+            ("served", self._look_at_served()),
+        ):
+            self._tasks.append(asyncio.create_task(work, name=name))
+
+    async def stop(self) -> None:
+        """Finish what is under way, within five seconds, and give the Lease back."""
+        await self._dispatcher.drain(DRAIN_S)
+        await self._events.flush(0.5)
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        if self._election is not None:
+            await self._election.release()
+        await self._probes.stop()
+        await self._cluster.close()
+        await self._election_cluster.close()
+
+    def _connect(self, fence: Fence | None, limits: Limits) -> KubernetesCluster:
+        transport = Transport(self.credentials, self._clock, fence=fence, limits=limits, answered=self._answered)
+        return KubernetesCluster(transport, self._clock)
+
+    def _answered(self, call: Call, outcome: str, seconds: float) -> None:
+        self.metrics.answered(call.verb, call.resource, outcome, seconds)
+
+    def _forgetter(self, cycle: Cycle) -> Callable[[Key, str], None]:
+        def forget(key: Key, uid: str) -> None:
+            self._dispatcher.forget(key)
+            cycle.forget(key, uid)
+
+        return forget
+
+    def _leadership_changed(self, *, is_leading: bool) -> None:
+        self.metrics.leading.set(is_leading)
+        if is_leading:
+            self.pump.mark_all()
+        self._dispatcher.hold(is_held=not is_leading)
+
+    async def _look_at_served(self) -> None:
+        """See, until they are, whether Graft's own CRDs are served: without them there is nothing to do, and nothing to break."""
+        while self._missing:
+            try:
+                served = {resource: await self._cluster.serves(resource) for resource in RESOURCES.values()}
+                self._missing = tuple(
+                    f"{r.plural}.{r.group} is not served" for r, is_there in served.items() if not is_there
+                )
+            except GraftError as error:
+                self._missing = (f"the API server does not answer ({error.reason})",)
+            if self._missing:
+                await asyncio.sleep(2.0)
+
+    def _find_illness(self) -> str:
+        ended = [task.get_name() for task in self._tasks if task.done() and task.get_name() != "served"]
+        if ended:
+            return f"the {ended[0]} loop has ended"
+        if self._clock.monotonic() - self._dispatcher.turned_at > STUCK_AFTER_S:
+            return "the queue's loop does not turn"
+        return "" if self._resync.is_watch_fresh else "a watch tells nothing any more"
+
+    def _find_unreadiness(self) -> str:
+        return "; ".join(self._missing)
+
+    def _render(self) -> bytes:
+        self.metrics.waiting.set(self._queue.depth)
+        self.metrics.running.set(self._queue.running)
+        self.metrics.dropped.set(self._events.dropped)
+        self.metrics.count_objects(self.directory)
+        return render_metrics(self.metrics.registry)
