@@ -1,6 +1,7 @@
 """What every engine does, held against the double and the real ones alike."""
 
 import asyncio
+import json
 import shutil
 from collections.abc import AsyncGenerator, Callable, Iterator
 from dataclasses import replace
@@ -162,6 +163,18 @@ class TestCausal:
 
         assert chunks[-1].usage is not None
         assert chunks[-1].usage.completion_tokens == 2
+
+    async def test_the_bases_own_penalties_do_not_count(self, causal: Engine, tmp_path: Path) -> None:
+        artifact = make_causal(tmp_path)
+        settings = artifact.base / "generation_config.json"
+        chatty = {"repetition_penalty": 5.0, "no_repeat_ngram_size": 1, "eos_token_id": 1}
+        settings.write_text(json.dumps(json.loads(settings.read_text()) | chatty))
+        engine = make_engine(plan_of(artifact))
+        engine.load()
+        texts = ["".join(c.text for c in await collect(e.generate(ask(max_tokens=20)))) for e in (causal, engine)]
+        engine.stop()
+
+        assert texts[0] == texts[1]
 
     def test_row_53_a_chat_template_that_reaches_for_python_is_refused(
         self, artifacts: Callable[[str], Artifact], tmp_path: Path

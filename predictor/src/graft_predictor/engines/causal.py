@@ -39,8 +39,12 @@ class CausalEngine(InProcessEngine):
         return len(self._codec.encode(self._codec.render(messages)))
 
     def _prepare(self) -> None:
+        from transformers import GenerationConfig
+
         self._codec = ChatCodec(self._tokenizer)
         configured = self._model.generation_config.eos_token_id
+        # The base's own settings (penalties, bans, lengths) are not what the gates measured; no engine answers with them.
+        self._model.generation_config = GenerationConfig()
         self._end_ids = self._codec.end_ids(
             self._plan.adapter_dir, configured if isinstance(configured, list) else [configured]
         )

@@ -44,9 +44,11 @@ def generate(
     Returns:
         New token ids by prompt, without the end token and what follows.
     """
-    # The folder's own settings (sampling, penalties, length) are for chatting; evaluation must be repeatable.
+    # The folder's own settings (sampling, penalties, length) are for chatting; evaluation must be repeatable, and served answers are
+    # made without them. transformers fills in from the model's settings whatever a given config leaves open, so those are emptied.
     from transformers import GenerationConfig
 
+    model.generation_config = GenerationConfig()
     config = GenerationConfig(
         do_sample=False,
         num_beams=1,
