@@ -10,9 +10,12 @@ from graft_operator.engine.directory import Directory, Key, key_of
 from graft_operator.engine.metrics import OperatorMetrics
 from graft_operator.ports import Json
 
-__all__ = ["RESYNC_S", "Kind", "Pump"]
+__all__ = ["CHILD_PATIENCE_S", "RESYNC_S", "Kind", "Pump"]
 
 _LOG = get_log(__name__)
+
+CHILD_PATIENCE_S: Final = 0.05
+"""Events of children come in bursts (a Job and its pod, each with its status); one pass reads them all."""
 
 RESYNC_S: Final = 300.0
 """Every object gets a look at least so often, whatever was missed."""
@@ -65,7 +68,7 @@ class Pump:
             _LOG.failure("watch_event_unreadable", error)
             return
         if owner is not None:
-            self._mark(owner, self._patience_s(kind, owner))
+            self._mark(owner, max(CHILD_PATIENCE_S, self._patience_s(kind, owner)))
 
     def mark_all(self) -> None:
         """Have a pass over everything: this replica has just begun to lead."""
