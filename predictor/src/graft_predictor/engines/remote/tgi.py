@@ -26,6 +26,8 @@ MAX_STOPS: Final = 4
 MIN_EFFECT: Final = 1e-3
 """Difference of log-probabilities below which two answers are the same model's; a trained adapter moves them by much more."""
 PROBE_S: Final = 60.0
+HEALTH_S: Final = 10.0
+"""It generates a token for that, where nobody else asked for one lately."""
 
 _STATUS: Final[Mapping[str, int]] = {
     "overloaded": 429,
@@ -100,7 +102,7 @@ class TgiDialect:
 
     async def identify(self, upstream: Upstream, plan: LoadPlan) -> Served:
         """Compare /info with the plan."""
-        await upstream.fetch("/health", timeout_s=PROBE_S)
+        await upstream.fetch("/health", timeout_s=HEALTH_S)
         info: Any = await upstream.fetch("/info")
         if not isinstance(info, dict) or "model_id" not in info:
             raise Corrupt("/info names no model; the server is not text-generation-inference")

@@ -1,11 +1,12 @@
 """The HTTP side of a server beside us: one bounded pool, a limit on every wait, and retries as long as nothing was handed on.
 
-    what happens                                   before the first token            after it
-    no connection, 424, 5xx, cut off               twice more, then EngineFailed     EngineFailed
-    429, 503 (as status, or as an event)           again if Retry-After allows it,   EngineFailed
-                                                   then EngineBusy with that time
-    other statuses                                 EngineFailed                      EngineFailed
-    nothing comes                                  EngineTimeout                     EngineTimeout
+    what happens                                   before the first token: at most two more attempts, then
+    no connection, 424, 5xx, cut off               EngineFailed
+    429, 503 (as status, or as an event)           EngineBusy; at once where Retry-After is too long to wait, and with it
+    other statuses                                 EngineFailed, at once
+    nothing comes                                  EngineTimeout, at once
+
+After the first token there is no other attempt: the same errors, at once; the engine makes AnswerTruncated of them.
 
 A reader that stops closes the connection, which is what makes a server give an answer up.
 """
