@@ -68,9 +68,7 @@ def release(stage: Stage) -> None:
     """Act 2."""
     with stage.act("release") as act:
         stage.apply(MESSAGES, only="ModelRelease")
-        # The next acts' adapters: they train while this one's model is loaded and asked.
-        stage.apply(BETTER, only="FineTuneJob")
-        stage.apply(WORSE, only="FineTuneJob")
+        stage.apply(BETTER, only="FineTuneJob")  # the next act's: it trains while this one's model is loaded and asked
         status = stage.wait_for_release("messages", "messages")
         act.facts["answers"] = ask(stage, "messages", ASKED, act)
         act.facts["revision"] = text(status, "stable", "revision")
@@ -104,6 +102,7 @@ def language(stage: Stage) -> None:
 def canary(stage: Stage) -> None:
     """Act 4."""
     with stage.act("canary") as act:
+        stage.apply(WORSE, only="FineTuneJob")  # act 5's
         stage.wait_for_job("messages-v2", "Succeeded")
         with contextlib.closing(_Asking(stage, "messages", MESSAGES, per_second=8)) as asking:
             stage.apply(BETTER, only="ModelRelease")
