@@ -5,6 +5,7 @@ For what speaks HTTP itself: kopf's watches, and the operator as a whole. What t
 
 import asyncio
 import json
+import random
 from collections import defaultdict
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
@@ -18,7 +19,7 @@ from graft_operator import ports
 from graft_operator.ports import Json, Resource
 from tests.fakes.kube import Change, FakeKube
 
-__all__ = ["HttpKube", "serve_kube"]
+__all__ = ["CRDS", "HttpKube", "serve_kube"]
 
 CRDS = Resource("apiextensions.k8s.io/v1", "CustomResourceDefinition", "customresourcedefinitions")
 NAMESPACES = Resource("v1", "Namespace", "namespaces")
@@ -34,6 +35,11 @@ class HttpKube:
         """Method, path and query of everything asked."""
         self.refusals: list[tuple[str, int, Mapping[str, str]]] = []
         """Answers to give instead, to requests whose path contains the first: status and headers; each once."""
+        self.delay_s = 0.0
+        """Time that every write takes."""
+        self.failure_share = 0.0
+        """Share of all requests but watches that are answered with 500 or 503."""
+        self._draw = random.Random(7)
         self._log: list[Change] = []
         self._watchers: defaultdict[Resource, set[asyncio.Queue[bytes | None]]] = defaultdict(set)
         self._muted: set[Resource] = set()
@@ -73,8 +79,12 @@ class HttpKube:
                 return web.json_response(
                     {"kind": "Status", "message": "as the test says"}, status=status, headers=headers
                 )
+        if self._draw.random() < self.failure_share and query.get("watch") != "true":
+            return web.json_response({"kind": "Status"}, status=self._draw.choice([500, 503]))
         try:
             body: Json = json.loads(await request.read() or b"{}")
+            if request.method != "GET":
+                await asyncio.sleep(self.delay_s)
             return await self._route(request, query, body)
         except GraftError as error:
             return web.json_response(

@@ -85,6 +85,16 @@ def test_a_failure_is_followed_by_a_longer_pause_each_time_until_one_goes_throug
     assert queue.failed("a", 0.2) == pytest.approx(0.2, rel=1e-2)
 
 
+def test_a_failure_may_have_a_bound_of_its_own() -> None:
+    queue, clock = make(draw=0.999)
+    queue.mark("a")
+    for _ in range(20):
+        assert queue.take() == "a"
+        wait_s = queue.failed("a", 0.02, longest_s=1.0)
+        clock.advance(wait_s)
+    assert wait_s == pytest.approx(1.0, rel=1e-2)
+
+
 def test_a_mark_brings_a_failed_key_forward_but_not_before_the_server_said() -> None:
     queue, clock = make()
     queue.mark("a")

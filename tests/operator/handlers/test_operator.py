@@ -11,6 +11,7 @@ import aiohttp
 import pytest
 
 from graft_core.clock import Clock
+from graft_core.errors import Conflict
 from graft_operator.engine.cycle import JobShell, ReleaseShell
 from graft_operator.handlers.run import serve
 from graft_operator.handlers.runtime import Runtime
@@ -27,7 +28,7 @@ from graft_operator.ports import (
 )
 from graft_operator.settings import OperatorSettings
 from tests.fakes.kube import FakeKube
-from tests.fakes.kube_http import HttpKube, serve_kube
+from tests.fakes.kube_http import CRDS, HttpKube, serve_kube
 from tests.operator.engine.world import JobShellDouble, ReleaseShellDouble, a_job
 
 pytestmark = [pytest.mark.loopback, pytest.mark.filterwarnings("ignore::ResourceWarning")]
@@ -148,7 +149,7 @@ async def test_optional_resources_that_are_not_there_are_watched_from_when_they_
         assert operator.http.watching(INFERENCE_SERVICES) == 0
 
 
-async def test_missing_crds_mean_unready_and_waiting_not_crashing(
+async def test_row_14_missing_crds_mean_unready_and_waiting_not_crashing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     kube = FakeKube()
@@ -167,7 +168,7 @@ async def test_missing_crds_mean_unready_and_waiting_not_crashing(
     [b"{not json\n", b'{"type": "ERROR", "object": {"code": 500, "message": "etcd"}}\n', b"[]\n"],
     ids=["malformed", "an error", "not an event"],
 )
-async def test_a_watch_that_tells_nonsense_is_opened_anew(
+async def test_row_13_a_watch_that_tells_nonsense_is_opened_anew(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, line: bytes
 ) -> None:
     async with running(tmp_path, FakeKube(), monkeypatch) as operator:
@@ -178,7 +179,7 @@ async def test_a_watch_that_tells_nonsense_is_opened_anew(
         assert (await operator.probe("/healthz"))[0] == 200
 
 
-async def test_a_watch_whose_version_is_too_old_lists_anew_and_misses_no_deletion(
+async def test_row_7_a_watch_whose_version_is_too_old_lists_anew_and_misses_no_deletion(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with running(tmp_path, FakeKube(), monkeypatch) as operator:
@@ -210,3 +211,70 @@ async def test_a_server_that_refuses_for_a_while_is_outlived(tmp_path: Path, mon
         operator.apply("one")
         await until(lambda: operator.is_done("one"))
         assert [job["metadata"]["name"] for job in kube.all(JOBS)] == ["one-check"]
+
+
+@pytest.mark.slow
+async def test_row_5_a_slow_store_costs_time_and_no_leadership(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    kube = FakeKube()
+    async with running(tmp_path, kube, monkeypatch) as operator:
+        await until(lambda: operator.http.watching(FINE_TUNE_JOBS))
+        operator.http.delay_s = 0.5
+        operator.apply("one")
+        await until(lambda: operator.is_done("one"))
+        before = kube.find(LEASES, "graft", "graft-operator")
+        assert before is not None
+        await asyncio.sleep(3)
+        after = kube.find(LEASES, "graft", "graft-operator")
+        assert after is not None
+        assert after["metadata"]["resourceVersion"] != before["metadata"]["resourceVersion"]
+        assert after["spec"]["leaseTransitions"] == 0
+        assert "graft_operator_leading_count 1.0" in (await operator.probe("/metrics"))[1]
+
+
+@pytest.mark.slow
+async def test_row_6_twenty_conflicts_in_a_row_lose_nobodys_field(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kube = FakeKube()
+    async with running(tmp_path, kube, monkeypatch) as operator:
+        await until(lambda: operator.http.watching(FINE_TUNE_JOBS))
+        for _ in range(20):
+            kube.fail("patch", Conflict("the object has been modified"), FINE_TUNE_JOBS)
+        operator.apply("one")
+        kube.edit(FINE_TUNE_JOBS, "ml", "one", {"metadata": {"labels": {"theirs": "1"}}})
+        await until(lambda: operator.is_done("one"), 19)
+        found = kube.find(FINE_TUNE_JOBS, "ml", "one")
+        assert found is not None
+        assert found["metadata"]["labels"] == {"theirs": "1"}
+
+
+async def test_row_9_three_in_ten_requests_fail_and_all_comes_to_be(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kube = FakeKube()
+    async with running(tmp_path, kube, monkeypatch) as operator:
+        await until(lambda: operator.http.watching(FINE_TUNE_JOBS))
+        operator.http.failure_share = 0.3
+        for number in range(20):
+            operator.apply(f"job-{number}")
+        await until(lambda: all(operator.is_done(f"job-{number}") for number in range(20)), 19)
+        assert len(kube.all(JOBS)) == 20
+
+
+async def test_row_14_a_crd_that_goes_and_comes_again_is_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kube = FakeKube()
+    async with running(tmp_path, kube, monkeypatch) as operator:
+        await until(lambda: operator.http.watching(FINE_TUNE_JOBS))
+        kube.unserved |= {FINE_TUNE_JOBS, MODEL_RELEASES}
+        operator.http.cut(FINE_TUNE_JOBS)
+        await until(lambda: not operator.http.watching(FINE_TUNE_JOBS))
+        await asyncio.sleep(0.5)
+        kube.unserved.clear()
+        name = f"{FINE_TUNE_JOBS.plural}.{FINE_TUNE_JOBS.group}"
+        kube.add(CRDS, {"metadata": {"name": name, "namespace": "-"}, "spec": {"group": FINE_TUNE_JOBS.group}})
+        await until(lambda: operator.http.watching(FINE_TUNE_JOBS))
+        operator.apply("one")
+        await until(lambda: operator.is_done("one"))
+        assert (await operator.probe("/healthz"))[0] == 200

@@ -85,7 +85,7 @@ class Dispatcher(Generic[KeyT]):
             raise
         except Exception as error:  # noqa: BLE001  # the edge of a pass: a fault in one object must not stop the others
             retry = retry_after(error)
-            wait_s = self._queue.failed(key, retry.first_s, retry.at_least_s)
+            wait_s = self._queue.failed(key, retry.first_s, retry.at_least_s, retry.longest_s)
             if retry.is_expected:
                 _LOG.info(retry.event, object=str(key), reason=str(error), again_s=round(wait_s, 3))
             else:

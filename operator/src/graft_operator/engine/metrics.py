@@ -46,6 +46,9 @@ class OperatorMetrics:
         self.seen = metrics.counter(
             "graft_operator_watch_events_total", "Events that watches brought.", ("kind", "action")
         )
+        self.broken = metrics.counter(
+            "graft_operator_watches_broken_total", "Times that watches had to be opened anew, all of them."
+        )
         self.dropped = metrics.gauge("graft_operator_events_dropped_count", "Events that could not be written.")
         self._requests = metrics.counter(
             "graft_operator_api_requests_total", "Requests to the API server.", ("method", "kind", "outcome")

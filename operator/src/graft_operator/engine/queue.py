@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 from graft_core.clock import Clock
-from graft_operator.reconcile.pacing import back_off_s
+from graft_operator.reconcile.pacing import LONGEST_RETRY_S, back_off_s
 
 __all__ = ["Pace", "WorkQueue"]
 
@@ -117,13 +117,14 @@ class WorkQueue(Generic[KeyT]):
         elif again_s is not None:
             self._put_off(key, entry, self._clock.monotonic() + max(0.0, again_s))
 
-    def failed(self, key: KeyT, first_s: float, at_least_s: float = 0.0) -> float:
+    def failed(self, key: KeyT, first_s: float, at_least_s: float = 0.0, longest_s: float = LONGEST_RETRY_S) -> float:
         """Note that a pass failed.
 
         Args:
             key: Whose pass it was.
             first_s: First back-off of such a failure.
             at_least_s: What the other side asked for; until then no mark brings the next pass.
+            longest_s: Longest back-off of such a failure.
 
         Returns:
             Seconds until the next pass; 0 for a key that was forgotten meanwhile, which gets none.
@@ -132,7 +133,7 @@ class WorkQueue(Generic[KeyT]):
         entry = self._entries.get(key)
         if entry is None:
             return 0.0
-        wait_s = max(at_least_s * (1 + self._draw() / 10), back_off_s(entry.failures, first_s, self._draw()))
+        wait_s = max(at_least_s * (1 + self._draw() / 10), back_off_s(entry.failures, first_s, self._draw(), longest_s))
         entry.failures += 1
         now = self._clock.monotonic()
         entry.not_before = now + at_least_s

@@ -72,6 +72,7 @@ async def _pump(runtime: Runtime) -> bool:
         raise
     except Exception as error:  # noqa: BLE001  # whatever broke a watch: it is opened anew, and the rest goes on
         _LOG.failure("watches_broke", error)
+        runtime.metrics.broken.inc()
         await asyncio.sleep(random.uniform(0.5, 3.0))
         return False
     return True

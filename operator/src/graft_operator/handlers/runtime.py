@@ -36,6 +36,8 @@ _LOG = get_log(__name__)
 
 STUCK_AFTER_S: Final = 30.0
 """A loop that turns each five seconds and has not for so long hangs."""
+SERVED_LOOK_S: Final = 90.0
+"""Time between looks at what is served, once all is there; the client believes an answer for a minute."""
 DRAIN_S: Final = 3.5
 """What passes under way get at the end; with the Lease's release that stays within five seconds."""
 
@@ -152,8 +154,8 @@ class Runtime:
         self._dispatcher.hold(is_held=not is_leading)
 
     async def _look_at_served(self) -> None:
-        """See, until they are, whether Graft's own CRDs are served: without them there is nothing to do, and nothing to break."""
-        while self._missing:
+        """See whether Graft's own CRDs are served: without them there is nothing to do, and nothing to break."""
+        while True:
             try:
                 served = {resource: await self._cluster.serves(resource) for resource in RESOURCES.values()}
                 self._missing = tuple(
@@ -161,11 +163,10 @@ class Runtime:
                 )
             except GraftError as error:
                 self._missing = (f"the API server does not answer ({error.reason})",)
-            if self._missing:
-                await asyncio.sleep(2.0)
+            await asyncio.sleep(2.0 if self._missing else SERVED_LOOK_S)
 
     def _find_illness(self) -> str:
-        ended = [task.get_name() for task in self._tasks if task.done() and task.get_name() != "served"]
+        ended = [task.get_name() for task in self._tasks if task.done()]
         if ended:
             return f"the {ended[0]} loop has ended"
         if self._clock.monotonic() - self._dispatcher.turned_at > STUCK_AFTER_S:

@@ -19,6 +19,9 @@ LONGEST_RETRY_S: Final = 30.0
 CONFLICT_RETRY_S: Final = 0.02
 """Somebody changed the object while it was being decided on: read again at once."""
 
+LONGEST_CONFLICT_S: Final = 0.3
+"""However often: the server itself is well, and who writes so much will be read in the end."""
+
 FIRST_RETRY_S: Final = 0.2
 FIRST_DENIED_S: Final = 5.0
 """A right is granted by a person, not within milliseconds."""
@@ -34,6 +37,8 @@ class Retry:
     """First back-off."""
     at_least_s: float = 0.0
     """What the other side asked for."""
+    longest_s: float = LONGEST_RETRY_S
+    """Longest back-off."""
     is_expected: bool = False
     """Whether it is a part of ordinary life, told without the places it passed."""
 
@@ -42,7 +47,7 @@ def retry_after(error: Exception) -> Retry:
     """Say how to go on after this error."""
     match error:
         case Conflict():
-            return Retry("pass_conflict", CONFLICT_RETRY_S, is_expected=True)
+            return Retry("pass_conflict", CONFLICT_RETRY_S, longest_s=LONGEST_CONFLICT_S, is_expected=True)
         case NotReady():
             return Retry("pass_not_ready", FIRST_RETRY_S, error.retry_after_s, is_expected=True)
         case Forbidden():
@@ -53,18 +58,19 @@ def retry_after(error: Exception) -> Retry:
             return Retry("pass_broken", 1.0)
 
 
-def back_off_s(failures: int, first_s: float, share: float) -> float:
+def back_off_s(failures: int, first_s: float, share: float, longest_s: float = LONGEST_RETRY_S) -> float:
     """Return the wait after a failure: doubled each time, bounded, spread.
 
     Args:
         failures: How many failures came before this one.
         first_s: The first wait.
         share: Random, from 0 up to 1; the wait is spread over its upper half.
+        longest_s: The longest wait.
 
     Returns:
         Seconds.
     """
-    return min(LONGEST_RETRY_S, first_s * 2.0 ** min(failures, 12)) * (0.5 + share / 2)
+    return min(longest_s, first_s * 2.0 ** min(failures, 12)) * (0.5 + share / 2)
 
 
 def look_again_s(decision: FineTuneJobDecision | ModelReleaseDecision) -> float | None:
