@@ -19,7 +19,8 @@ from graft_operator.ports import Json, Resource
 __all__ = ["Call", "to_error", "unreachable"]
 
 MAX_MESSAGE_CHARS: Final = 512
-DEFAULT_RETRY_S: Final = 1.0
+DEFAULT_RETRY_S: Final = 0.1
+"""Where the server does not say; whoever asks again has a back-off that grows."""
 LONGEST_RETRY_S: Final = 300.0
 """A server that asks for more patience is asked again all the same."""
 
