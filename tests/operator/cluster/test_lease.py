@@ -137,9 +137,9 @@ async def test_run_tells_who_leads_and_outlives_an_api_server_that_does_not_answ
         waits += 1
         one.clock.advance(seconds)
         if waits == 2:
-            for _ in range(8):
+            for _ in range(24):
                 kube.fail("get", NotReady("gone"), LEASES)
-        if waits == 14:
+        if waits == 30:
             raise Over
 
     one.election._wait = wait

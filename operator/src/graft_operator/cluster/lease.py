@@ -161,17 +161,19 @@ class Election:
         """
         was_leading = False
         while True:
+            wait_s = self._timing.period_s
             try:
                 await self.look()
             except Conflict:
                 _LOG.debug("lease_moved_on", lease=self._name)  # another replica was faster, or our own late answer
             except GraftError as error:
                 _LOG.warning("lease_out_of_reach", lease=self._name, reason=error.reason)
+                wait_s /= 4  # a leader has until its deadline to get through
             if was_leading != self.is_leading:
                 was_leading = self.is_leading
                 _LOG.info("leadership_changed", lease=self._name, identity=self._identity, leads=was_leading)
                 changed(was_leading)
-            await self._wait(self._timing.period_s * (0.9 + random.random() / 5))
+            await self._wait(wait_s * (0.9 + random.random() / 5))
 
     async def look(self) -> Step:
         """Read the Lease once and do what it asks for."""
