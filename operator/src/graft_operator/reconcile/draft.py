@@ -4,7 +4,6 @@ A condition that changes its status or reason is told as an event too, so that e
 """
 
 from datetime import datetime
-from functools import cached_property
 from typing import Generic
 
 from graft_core.api.conditions import Condition, ConditionStatus
@@ -26,6 +25,7 @@ class Draft(Generic[StatusT]):
         self._conditions = {condition.type: condition for condition in status.conditions}
         self._is_changed = False
         self._now = now
+        self._stamp = ""
         self.events: list[Event] = []
         self._generation = generation
         self._changes: dict[str, object] = {}
@@ -62,10 +62,13 @@ class Draft(Generic[StatusT]):
         if old is None or is_moved or old.reason != reason:
             self.tell(reason, text, is_warning=is_warning)
 
-    @cached_property
+    @property
     def stamp(self) -> str:
         """The time of the pass, as statuses hold it."""
-        return to_rfc3339(self._now)
+        # Kept by hand: until Python 3.12 cached_property takes a lock, a tenth of a pass.
+        if not self._stamp:
+            self._stamp = to_rfc3339(self._now)
+        return self._stamp
 
     @property
     def conditions(self) -> tuple[Condition, ...]:
@@ -87,8 +90,10 @@ class Draft(Generic[StatusT]):
 
     def tell(self, reason: str, message: str, *, is_warning: bool = False) -> None:
         """Add an event; what two conditions say alike is told once."""
-        if all((event.reason, event.message) != (reason, message) for event in self.events):
-            self.events.append(Event("Warning" if is_warning else "Normal", reason, message))
+        for event in self.events:
+            if event.reason == reason and event.message == message:
+                return
+        self.events.append(Event("Warning" if is_warning else "Normal", reason, message))
 
     def finish(self, phase: str) -> StatusT:
         """Return the new status, or the old object where nothing changed."""

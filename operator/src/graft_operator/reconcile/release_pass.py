@@ -230,11 +230,11 @@ ModelT = TypeVar("ModelT", ArmStatus, CandidateStatus, DrainingStatus)
 
 def changed(model: ModelT, **values: object) -> ModelT:
     """Copy with other values; the same object where none differs, so that an unchanged status is not written."""
-    updates = {name: value for name, value in values.items() if getattr(model, name) != value}
-    if not updates:
-        return model
-    copy: ModelT = model.model_copy(update=updates)
-    return copy
+    for name, value in values.items():
+        if getattr(model, name) != value:
+            copy: ModelT = model.model_copy(update=values)
+            return copy
+    return model
 
 
 def _told(weights: Mapping[str, int]) -> str:
