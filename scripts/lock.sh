@@ -28,7 +28,8 @@ export_one() {
 mkdir -p requirements
 "$uv" lock --quiet "$@"
 export_one dev --all-packages --all-extras --all-groups
-for member in operator predictor trainer; do
+export_one operator --package graft-operator --extra cluster --no-default-groups
+for member in predictor trainer; do
   export_one "$member" --package "graft-$member" --no-default-groups
 done
 wc -l requirements/*.txt
