@@ -6,7 +6,7 @@ half of them with errors.
 
 import contextlib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from graft_core.api.v1alpha1.finetunejob import ArtifactStatus, FineTuneJobStatus
@@ -137,8 +137,15 @@ class ReleaseStory:
 
     def start(self, cluster: Cluster) -> None:
         """Start the operator, anew or for the first time."""
-        figures = Figures(Scraper(cluster, self.clock), Prometheus())
-        shell = ClusterReleaseShell(cluster, self.clock, Policy(), DEFAULTS, figures)
+        self._run(cluster, Prometheus(), DEFAULTS)
+
+    def start_with(self, prometheus: Prometheus, urls: frozenset[str]) -> None:
+        """Start it anew, allowed to ask these servers."""
+        self._run(self.kube, prometheus, replace(DEFAULTS, prometheus_urls=urls))
+
+    def _run(self, cluster: Cluster, prometheus: Prometheus, defaults: ReleaseDefaults) -> None:
+        figures = Figures(Scraper(cluster, self.clock), prometheus)
+        shell = ClusterReleaseShell(cluster, self.clock, Policy(), defaults, figures)
         metrics = OperatorMetrics(MetricSet())
         self.cycle = Cycle(cluster, self.told, _NoJobs(), shell, Directory(), metrics, self.clock)
 

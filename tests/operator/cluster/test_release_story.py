@@ -9,6 +9,8 @@ from tests.fakes.kserve import Version
 from tests.operator.cluster.release_story import ReleaseStory
 
 VERSIONS: tuple[Version, ...] = ("weights", "unsplit", "before", "knative")
+ROLLOUTS: tuple[Version, ...] = ("weights", "unsplit", "knative")
+"""What is different once the first arm is there."""
 STRATEGIES = {"weights": "KServeWeights", "unsplit": "Slots", "before": "Slots", "knative": "Knative"}
 
 
@@ -55,7 +57,7 @@ async def begun(story: ReleaseStory, *, weight: int = 0) -> str:
     return release.status.candidate.revision
 
 
-@pytest.mark.parametrize("version", VERSIONS)
+@pytest.mark.parametrize("version", ROLLOUTS)
 async def test_a_second_revision_goes_through_its_steps_and_is_promoted(version: Version) -> None:
     story, first = await released(version)
     story.publish("tune-2", "f")
@@ -80,7 +82,7 @@ async def test_a_second_revision_goes_through_its_steps_and_is_promoted(version:
     assert len([name for name in story.services if name != "shop-probe"]) == 1
 
 
-@pytest.mark.parametrize("version", VERSIONS)
+@pytest.mark.parametrize("version", ROLLOUTS)
 async def test_a_candidate_that_fails_is_taken_back_and_the_stable_arm_serves_alone(version: Version) -> None:
     story, first = await released(version)
     story.publish("tune-2", "f")
@@ -97,7 +99,7 @@ async def test_a_candidate_that_fails_is_taken_back_and_the_stable_arm_serves_al
     assert all("canaryTrafficPercent" not in body["spec"]["predictor"] for body in story.services.values())
 
 
-@pytest.mark.parametrize("version", VERSIONS)
+@pytest.mark.parametrize("version", ROLLOUTS)
 async def test_a_person_may_abort_in_mid_rollout(version: Version) -> None:
     story, first = await released(version)
     story.publish("tune-2", "f")
@@ -110,7 +112,8 @@ async def test_a_person_may_abort_in_mid_rollout(version: Version) -> None:
     assert story.kserve.losses == []
 
 
-@pytest.mark.parametrize("version", VERSIONS)
+@pytest.mark.slow
+@pytest.mark.parametrize("version", ROLLOUTS)
 async def test_another_spec_in_mid_rollout_begins_anew_from_the_first_step(version: Version) -> None:
     story, first = await released(version)
     story.publish("tune-2", "f")
@@ -128,7 +131,7 @@ async def test_another_spec_in_mid_rollout_begins_anew_from_the_first_step(versi
     assert story.kserve.losses == []
 
 
-@pytest.mark.parametrize("version", VERSIONS)
+@pytest.mark.parametrize("version", ROLLOUTS)
 async def test_deleting_in_mid_rollout_gives_the_stable_arm_all_traffic_first(version: Version) -> None:
     story, _ = await released(version)
     story.publish("tune-2", "f")
@@ -141,7 +144,8 @@ async def test_deleting_in_mid_rollout_gives_the_stable_arm_all_traffic_first(ve
     assert len(story.kserve.losses) <= 1
 
 
-@pytest.mark.parametrize("version", VERSIONS)
+@pytest.mark.slow
+@pytest.mark.parametrize("version", ROLLOUTS)
 async def test_a_person_may_go_back_to_an_earlier_revision(version: Version) -> None:
     story, first = await released(version)
     story.publish("tune-2", "f")
@@ -152,7 +156,7 @@ async def test_a_person_may_go_back_to_an_earlier_revision(version: Version) -> 
     assert story.kserve.losses == []
 
 
-@pytest.mark.parametrize("version", VERSIONS)
+@pytest.mark.parametrize("version", ROLLOUTS)
 async def test_a_candidate_that_is_never_ready_is_taken_back_with_the_reason(version: Version) -> None:
     story, first = await released(
         version, {"rollout": {"steps": [{"weight": 10}], "progressDeadlineSeconds": 15, "scaleDownDelaySeconds": 1}}
@@ -166,7 +170,7 @@ async def test_a_candidate_that_is_never_ready_is_taken_back_with_the_reason(ver
     assert story.kserve.losses == []
 
 
-@pytest.mark.parametrize("version", VERSIONS)
+@pytest.mark.parametrize("version", ROLLOUTS)
 async def test_a_settled_release_is_not_written_to(version: Version) -> None:
     story, _ = await released(version)
     for _ in range(3):

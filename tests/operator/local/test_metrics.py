@@ -9,7 +9,8 @@ from prometheus_client import CollectorRegistry, Counter, Histogram, Summary, ge
 
 from graft_core.contracts import serving_metrics as names
 from graft_operator.local.database import Database
-from graft_operator.local.metrics import ArmSource, Metrics, parse_figures
+from graft_operator.local.metrics import ArmSource, Metrics
+from graft_operator.reconcile.figures import parse_figures
 from graft_operator.reconcile.observed import Window
 from tests.operator.local.doubles import ManualClock
 

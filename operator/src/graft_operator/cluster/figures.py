@@ -1,15 +1,15 @@
 """Where a verdict's figures come from, by `spec.rollout.analysis.source`: the predictors' own pages, or Prometheus."""
 
 from collections.abc import Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Final
 
 from graft_core.api.v1alpha1.modelrelease import ModelRelease
-from graft_core.clock import from_rfc3339
 from graft_core.errors import Unavailable
 from graft_core.telemetry.logs import get_log
 from graft_operator.cluster.prometheus import Prometheus
 from graft_operator.cluster.scrape import Scraper
+from graft_operator.reconcile.figures import wanted_since
 from graft_operator.reconcile.kube.promql import queries, to_prometheus_window
 from graft_operator.reconcile.kube.view import KubeView
 from graft_operator.reconcile.observed import Window
@@ -66,18 +66,6 @@ class Figures:
                 "no_figures", namespace=meta.namespace, release=meta.name, revision=revision, reason=str(error)
             )
             return None
-
-
-def wanted_since(release: ModelRelease, now: datetime) -> datetime | None:
-    """Say since when figures are wanted: the step's weight, or a promotion that is still watched; None: not at all."""
-    candidate, stable = release.status.candidate, release.status.stable
-    if candidate is not None:
-        return None if candidate.weight_since is None else from_rfc3339(candidate.weight_since)
-    if stable is None or stable.promoted_at is None:
-        return None
-    promoted = from_rfc3339(stable.promoted_at)
-    watch = timedelta(seconds=release.spec.rollout.watch_after_promotion_seconds)
-    return promoted if now - promoted <= watch else None
 
 
 def _prometheus_url(release: ModelRelease) -> str | None:

@@ -22,6 +22,7 @@ from graft_operator.reconcile.kube.moves import (
 from graft_operator.reconcile.kube.parts import number, part, parts
 from graft_operator.reconcile.kube.view import KubeView, Strategy, is_owned, predictor_name, read_revision, version_of
 from graft_operator.reconcile.observed import Target
+from graft_operator.render.kube.engine_server import BaseModel
 from graft_operator.render.kube.http_route import GatewayDefaults, render_route
 from graft_operator.render.kube.inference_service import (
     merge_diff,
@@ -31,10 +32,10 @@ from graft_operator.render.kube.inference_service import (
     render_template,
     render_without_canary,
 )
-from graft_operator.render.kube.predictor_pod import PodAccess, PredictorDefaults
+from graft_operator.render.kube.predictor_pod import ArmModel, PodAccess, PredictorDefaults
 from graft_operator.render.kube.record import Recipe, read_recipe, record_name, render_record
 
-__all__ = ["Mover", "ReleaseDefaults"]
+__all__ = ["Mover", "Origin", "ReleaseDefaults"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +50,15 @@ class ReleaseDefaults:
     """Prometheus servers that a release may name; the operator asks no others, whatever a user writes."""
 
 
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """What an arm's pod must know of the job that published its adapter."""
+
+    access: PodAccess
+    rank: int
+    """Of the adapter."""
+
+
 class Mover:
     """Writes what moves say."""
 
@@ -56,7 +66,7 @@ class Mover:
         self._cluster = cluster
         self._defaults = defaults
 
-    async def keep_recipe(self, view: KubeView, target: Target, access: PodAccess) -> None:
+    async def keep_recipe(self, view: KubeView, target: Target, origin: Origin) -> None:
         """Write the recipe of a revision ahead of its arm; one that is kept stays as it is.
 
         Raises:
@@ -65,12 +75,11 @@ class Mover:
         release = view.release
         if target.revision in view.records:
             return
+        base = BaseModel(target.base_model, target.base_revision, origin.rank)
         body = render_record(
             release,
-            revision=target.revision,
-            uri=target.uri,
-            digest=target.digest,
-            access=access,
+            ArmModel(target.revision, target.uri, target.digest, base),
+            access=origin.access,
             defaults=self._defaults.predictor,
             is_knative=view.strategy is Strategy.KNATIVE,
         )

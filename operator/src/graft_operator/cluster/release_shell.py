@@ -9,9 +9,9 @@ from datetime import datetime
 
 from graft_core.api.v1alpha1.modelrelease import ModelRelease
 from graft_core.clock import Clock
-from graft_core.errors import Conflict
+from graft_core.errors import Conflict, Corrupt
 from graft_operator.cluster.figures import Figures
-from graft_operator.cluster.release_moves import Mover, ReleaseDefaults
+from graft_operator.cluster.release_moves import Mover, Origin, ReleaseDefaults
 from graft_operator.cluster.release_probe import Probe
 from graft_operator.cluster.release_view import find_foreign, read_job, read_pods, read_services, read_view
 from graft_operator.ports import CONFIG_MAPS, Cluster, Json
@@ -53,7 +53,7 @@ class _Pass:
 
     view: KubeView | None
     services: dict[str, Json]
-    access: PodAccess
+    origin: Origin
 
 
 class ClusterReleaseShell:
@@ -83,7 +83,7 @@ class ClusterReleaseShell:
     async def decide(self, release: ModelRelease, now: datetime) -> ModelReleaseDecision:
         """Observe one release and decide."""
         services = await read_services(self._cluster, release)
-        target, access = await self._resolve(release)
+        target, origin = await self._resolve(release)
         strategy = self._known_strategy(release, services)
         foreign = await find_foreign(self._cluster, release, strategy, services)
         observed = ObservedModelRelease(
@@ -92,14 +92,14 @@ class ClusterReleaseShell:
             foreign=foreign,
             policy=self._policy,
             capabilities=ON_CLUSTER,
-            refusals=self._limits(release, access, services),
+            refusals=self._limits(release, origin, services),
         )
         probing: Probing | None = None
         if strategy is None and _may_begin(observed):
             probing = await self._probe.look(release, services, now)
             strategy = probing.answer
         view = None if strategy is None else await read_view(self._cluster, release, strategy, services)
-        seen = self._passes[release.metadata.uid] = _Pass(view, services, access)
+        seen = self._passes[release.metadata.uid] = _Pass(view, services, origin)
         if view is None:
             message = (
                 probing.message if probing is not None else "how traffic is split is found out before anything is made"
@@ -128,7 +128,7 @@ class ClusterReleaseShell:
                 if seen.view is None:
                     raise Conflict(f"how traffic of {release.metadata.name!r} is split is not known yet")
                 if isinstance(action, CreateArm) and action.target is not None:
-                    await self._mover.keep_recipe(seen.view, action.target, seen.access)
+                    await self._mover.keep_recipe(seen.view, action.target, seen.origin)
                 move = plan(action, seen.view)
                 if move is not None:
                     seen.view = await self._mover.carry_out(move, seen.view)
@@ -143,12 +143,13 @@ class ClusterReleaseShell:
 
     # -- observing
 
-    async def _resolve(self, release: ModelRelease) -> tuple[Wanted, PodAccess]:
+    async def _resolve(self, release: ModelRelease) -> tuple[Wanted, Origin]:
         job = await read_job(self._cluster, release)
         target = resolve_cluster_target(release.spec, job, self._policy, revision_of)
         adapter, hub = secrets_of(job)
         log = release.spec.request_log
-        return target, PodAccess(adapter=adapter, hub=hub, request_log=log.secret_ref if log is not None else None)
+        access = PodAccess(adapter=adapter, hub=hub, request_log=log.secret_ref if log is not None else None)
+        return target, Origin(access, rank=job.spec.method.adapter.r if job is not None else 0)
 
     def _mode(self, release: ModelRelease) -> str:
         return release.spec.deployment_mode or self._defaults.mode
@@ -157,6 +158,8 @@ class ClusterReleaseShell:
         """Return what was found out before, or what the objects that are there were made by."""
         noted = release.status.traffic_strategy
         if noted:
+            if noted not in set(Strategy):
+                raise Corrupt(f"status.trafficStrategy {noted!r} is not one of {', '.join(Strategy)}")
             return Strategy(noted)
         name = release.metadata.name
         if self._mode(release) == "Knative":
@@ -165,13 +168,13 @@ class ClusterReleaseShell:
             return Strategy.WEIGHTS
         return Strategy.SLOTS if any(slot_name(name, slot) in services for slot in SLOTS) else None
 
-    def _limits(self, release: ModelRelease, access: PodAccess, services: dict[str, Json]) -> tuple[Refusal, ...]:
+    def _limits(self, release: ModelRelease, origin: Origin, services: dict[str, Json]) -> tuple[Refusal, ...]:
         is_knative = self._mode(release) == "Knative"
         return find_limits(
             release,
             prometheus_urls=self._defaults.prometheus_urls,
             is_knative=is_knative,
-            adapter=access.adapter,
+            adapter=origin.access.adapter,
             service=services.get(release.metadata.name),
         )
 

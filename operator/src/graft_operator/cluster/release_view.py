@@ -2,9 +2,12 @@
 
 from collections.abc import Iterable
 
+from pydantic import ValidationError
+
 from graft_core.api.v1alpha1.finetunejob import FineTuneJob
 from graft_core.api.v1alpha1.modelrelease import ModelRelease
 from graft_core.api.v1alpha1.names import LABEL_REVISION, LABEL_ROLE, LABEL_UID
+from graft_core.telemetry.logs import get_log
 from graft_operator.ports import (
     CONFIG_MAPS,
     DEPLOYMENTS,
@@ -23,6 +26,8 @@ from graft_operator.reconcile.kube.view import SLOTS, KubeView, Strategy, is_own
 from graft_operator.render.kube.record import RECORD_ROLE, read_recipe
 
 __all__ = ["SERVICE_LABEL", "find_foreign", "read_job", "read_pods", "read_services", "read_view"]
+
+_LOG = get_log(__name__)
 
 SERVICE_LABEL = "serving.kserve.io/inferenceservice"
 """KServe's label on everything it makes for a service."""
@@ -70,9 +75,20 @@ async def read_job(cluster: Cluster, release: ModelRelease) -> FineTuneJob | Non
     ref, namespace = release.spec.model.fine_tune_job_ref, release.metadata.namespace
     if ref is not None:
         body = await cluster.get(FINE_TUNE_JOBS, namespace, ref.name)
-        return None if body is None else FineTuneJob.model_validate(body)
-    bodies = await cluster.list(FINE_TUNE_JOBS, namespace, {})
-    return find_job(release.spec, (FineTuneJob.model_validate(body) for body in bodies))
+        bodies = [] if body is None else [body]
+    else:
+        bodies = await cluster.list(FINE_TUNE_JOBS, namespace, {})
+    jobs = [_read_job(body) for body in bodies]
+    return find_job(release.spec, (job for job in jobs if job is not None))
+
+
+def _read_job(body: Json) -> FineTuneJob | None:
+    """Read a job; one that this version can't read has published nothing that it knows of."""
+    try:
+        return FineTuneJob.model_validate(body)
+    except ValidationError:
+        _LOG.warning("job_unreadable", namespace=body["metadata"]["namespace"], job=body["metadata"]["name"])
+        return None
 
 
 async def find_foreign(

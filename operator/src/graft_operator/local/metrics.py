@@ -6,35 +6,26 @@ started again goes on with the same window if the arm's process is the same, and
 longer than what was counted. Feedback for one revision may be counted by the other arm, so figures are summed over arms by their label.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
 import aiohttp
-from prometheus_client.parser import text_string_to_metric_families
 from pydantic import BaseModel, ConfigDict
 
 from graft_core.clock import Clock, from_rfc3339, to_rfc3339
-from graft_core.contracts.serving_metrics import (
-    FEEDBACK_SCORE,
-    REQUEST_DURATION_SECONDS,
-    REQUESTS_TOTAL,
-    TIME_TO_FIRST_TOKEN_SECONDS,
-)
 from graft_core.telemetry.logs import get_log
 from graft_operator.local.database import Database
+from graft_operator.reconcile.figures import Counts, add, has_fallen, parse_figures, subtract, to_window
 from graft_operator.reconcile.observed import Window
 
-__all__ = ["ArmSource", "Metrics", "parse_figures"]
+__all__ = ["ArmSource", "Metrics"]
 
 _LOG = get_log(__name__)
 _AREA = "windows"
 
 TIMEOUT_S = 3.0
 """A scrape that takes longer is no scrape."""
-
-Figures = dict[str, float]
-"""Counters by short name: ok, error, blocked, feedback_sum, feedback_count, latency:<le>, first_token:<le>."""
 
 
 @dataclass(frozen=True)
@@ -55,21 +46,21 @@ class _Reading:
     """Attempt of the first scrape since `graft up` began."""
     attempt: int
     at: datetime
-    raw: dict[str, Figures]
-    carried: dict[str, Figures] = field(default_factory=dict[str, Figures])
+    raw: dict[str, Counts]
+    carried: dict[str, Counts] = field(default_factory=dict[str, Counts])
     """What earlier processes of the arm had counted, by label."""
 
-    def total(self, revision: str) -> Figures:
+    def total(self, revision: str) -> Counts:
         """Sum up what this arm counted for a revision."""
-        return _add(self.carried.get(revision, {}), self.raw.get(revision, {}))
+        return add(self.carried.get(revision, {}), self.raw.get(revision, {}))
 
 
 class _ArmBase(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     attempt: int
-    raw: Figures
-    total: Figures
+    raw: Counts
+    total: Counts
 
 
 class _Base(BaseModel):
@@ -116,7 +107,7 @@ class Metrics:
                     self._silent.add((uid, source.revision))
                     _LOG.warning("scrape_failed", release=uid, revision=source.revision, reason=type(error).__name__)
 
-    def take(self, uid: str, source: ArmSource, figures: dict[str, Figures]) -> None:
+    def take(self, uid: str, source: ArmSource, figures: dict[str, Counts]) -> None:
         """Take one scrape in."""
         old = self._readings.get((uid, source.revision))
         now = self._clock.now()
@@ -124,7 +115,7 @@ class Metrics:
             self._readings[(uid, source.revision)] = _Reading(source.attempt, source.attempt, now, figures)
             return
         carried = old.carried
-        if old.attempt != source.attempt or _has_fallen(old.raw, figures):
+        if old.attempt != source.attempt or has_fallen(old.raw, figures):
             labels = set(old.carried) | set(old.raw)
             carried = {label: old.total(label) for label in labels}
         self._readings[(uid, source.revision)] = _Reading(old.origin, source.attempt, now, figures, carried)
@@ -151,12 +142,12 @@ class Metrics:
             if reading.at < since:
                 return None
             base = self._begin(uid, revision, wanted)
-        grown: Figures = {}
+        grown: Counts = {}
         for (owner, arm), one in self._readings.items():
             if owner == uid:
                 first = base.arms.get(arm)
-                grown = _add(grown, _subtract(one.total(revision), first.total if first is not None else {}))
-        return _to_window(revision, from_rfc3339(base.at), reading.at, grown)
+                grown = add(grown, subtract(one.total(revision), first.total if first is not None else {}))
+        return to_window(revision, from_rfc3339(base.at), reading.at, grown)
 
     def has_window(self, uid: str, revision: str, since: datetime) -> bool:
         """Say whether the window has begun."""
@@ -195,70 +186,6 @@ class Metrics:
         checked = base.model_copy(update={"arms": arms, "is_loaded": False})
         self._bases[f"{uid}/{revision}"] = checked
         return checked
-
-
-def parse_figures(text: str) -> dict[str, Figures]:
-    """Read the figures that the verdict needs from a Prometheus page, by revision label.
-
-    Raises:
-        ValueError: The page is malformed.
-    """
-    found: dict[str, Figures] = {}
-    for family in text_string_to_metric_families(text):
-        for sample in family.samples:
-            name = _short_name(sample.name, sample.labels)
-            if name is not None:
-                figures = found.setdefault(sample.labels.get("revision", ""), {})
-                figures[name] = figures.get(name, 0.0) + float(sample.value)
-    return found
-
-
-def _short_name(name: str, labels: Mapping[str, str]) -> str | None:
-    if name == REQUESTS_TOTAL:
-        return labels.get("outcome")
-    if name == f"{REQUEST_DURATION_SECONDS}_bucket":
-        # A new arm starts with a cold cache, so only answers of the engine are compared.
-        return f"latency:{labels['le']}" if labels.get("cache") in {"miss", "bypass"} else None
-    if name == f"{TIME_TO_FIRST_TOKEN_SECONDS}_bucket":
-        return f"first_token:{labels['le']}"
-    if name in {f"{FEEDBACK_SCORE}_sum", f"{FEEDBACK_SCORE}_count"}:
-        return f"feedback_{name.rpartition('_')[2]}"
-    return None
-
-
-def _to_window(revision: str, since: datetime, at: datetime, grown: Figures) -> Window:
-    return Window(
-        revision=revision,
-        since=since,
-        scraped_at=at,
-        ok=grown.get("ok", 0.0),
-        errors=grown.get("error", 0.0),
-        blocked=grown.get("blocked", 0.0),
-        latency=_buckets(grown, "latency:"),
-        first_token=_buckets(grown, "first_token:"),
-        feedback_sum=grown.get("feedback_sum", 0.0),
-        feedback_count=grown.get("feedback_count", 0.0),
-    )
-
-
-def _buckets(grown: Figures, prefix: str) -> tuple[tuple[float, float], ...]:
-    return tuple(
-        sorted((float(name.removeprefix(prefix)), value) for name, value in grown.items() if name.startswith(prefix))
-    )
-
-
-def _add(one: Figures, other: Figures) -> Figures:
-    return {name: one.get(name, 0.0) + other.get(name, 0.0) for name in one.keys() | other.keys()}
-
-
-def _subtract(one: Figures, other: Figures) -> Figures:
-    return {name: value - other.get(name, 0.0) for name, value in one.items()}
-
-
-def _has_fallen(old: dict[str, Figures], new: dict[str, Figures]) -> bool:
-    return any(
-        new.get(label, {}).get(name, 0.0) < value for label, figures in old.items() for name, value in figures.items()
-    )
 
 
 def _loaded(base: _Base) -> _Base:

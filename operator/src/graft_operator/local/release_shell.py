@@ -1,11 +1,11 @@
 """One pass of a ModelRelease in the local shell: observe, decide, apply."""
 
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from graft_core.api.v1alpha1.finetunejob import FineTuneJob
 from graft_core.api.v1alpha1.modelrelease import ModelRelease
 from graft_core.api.v1alpha1.names import KIND_FINETUNEJOB
-from graft_core.clock import Clock, from_rfc3339
+from graft_core.clock import Clock
 from graft_core.errors import NotSupported
 from graft_operator.local.arms import ArmRecord, Arms
 from graft_operator.local.artifacts import Artifacts
@@ -23,6 +23,7 @@ from graft_operator.reconcile.decision import (
     SetWeights,
     Upkeep,
 )
+from graft_operator.reconcile.figures import wanted_since
 from graft_operator.reconcile.modelrelease import decide_modelrelease
 from graft_operator.reconcile.observed import Arm, ArtifactAbsent, ObservedModelRelease, Policy, Wanted, Window
 from graft_operator.reconcile.target import check_job, resolve_target
@@ -99,7 +100,7 @@ class ReleaseShell:
 
     async def scrape(self, release: ModelRelease, now: datetime) -> bool:
         """Read the arms' figures where a verdict may need them; says whether it did."""
-        if _since(release, now) is None:
+        if wanted_since(release, now) is None:
             return False
         sources = [
             ArmSource(a.revision, a.attempt, a.port)
@@ -150,7 +151,7 @@ class ReleaseShell:
 
     async def _windows(self, release: ModelRelease) -> dict[str, Window]:
         uid = release.metadata.uid
-        since = _since(release, self._clock.now())
+        since = wanted_since(release, self._clock.now())
         if since is None:
             return {}
         records = self._arms.of(uid)
@@ -176,15 +177,3 @@ def _split_of(release: ModelRelease) -> Split:
         sticky_header=spec.rollout.sticky_header or "",
         timeout_s=spec.predictor.timeout_seconds,
     )
-
-
-def _since(release: ModelRelease, now: datetime) -> datetime | None:
-    """Say since when figures are wanted: the step's weight, or a promotion that is still watched; None: not at all."""
-    candidate, stable = release.status.candidate, release.status.stable
-    if candidate is not None:
-        return None if candidate.weight_since is None else from_rfc3339(candidate.weight_since)
-    if stable is None or stable.promoted_at is None:
-        return None
-    promoted = from_rfc3339(stable.promoted_at)
-    watch = timedelta(seconds=release.spec.rollout.watch_after_promotion_seconds)
-    return promoted if now - promoted <= watch else None

@@ -2,6 +2,7 @@
 
 from typing import Final
 
+from graft_core.api.v1alpha1.serving import EngineType
 from graft_operator.reconcile.support import LOCAL_SHELL, Capabilities, KindSupport, RefusedValue
 
 __all__ = ["CLUSTER_MODELRELEASE", "ON_CLUSTER"]
@@ -10,11 +11,14 @@ _LOCAL: Final = LOCAL_SHELL.modelrelease
 
 _HERE: Final = {
     "spec.deploymentMode": "spec.deploymentMode",
+    "spec.engine.image": "spec.engine.image",
+    "spec.engine.quantize": "spec.engine.quantize",
+    "spec.engine.resources.memory": "spec.engine.resources.memory",
     "spec.predictor.replicas": "spec.predictor.replicas",
     "spec.requestLog?.secretRef": "spec.requestLog.secretRef",
     "spec.rollout.analysis.source?.prometheus": "spec.rollout.analysis.source.prometheus",
 }
-"""Fields that need KServe, pods or a Prometheus, as the tables write them refused and used."""
+"""Fields that need KServe, pods or a Prometheus, as the tables write them refused and used; `kube.limits` rules on some together."""
 
 _NOT_HERE: Final = {"spec.rollout.stickyHeader": None}
 """The Gateway API splits at random; keeping a user on an arm needs a router of our own."""
@@ -28,7 +32,12 @@ CLUSTER_MODELRELEASE: Final = KindSupport(
     used=(*(path for path in _LOCAL.used if path not in _NOT_HERE), *_HERE.values()),
     refused={path: unset for path, unset in _LOCAL.refused.items() if path not in _HERE} | _NOT_HERE,
     values=(
-        *_LOCAL.values,
+        *(rule for rule in _LOCAL.values if rule.path not in {"spec.engine.type", "spec.engine.resources.gpus"}),
+        RefusedValue(
+            "spec.engine.type",
+            lambda value: value in {EngineType.OPENAI, EngineType.HUGGINGFACE, EngineType.SAGEMAKER},
+            "use transformers, tgi or vllm",
+        ),
         RefusedValue("spec.model.adapter?.uri", _is_file, "use s3://: a pod's own files go with it"),
         RefusedValue("spec.requestLog?.uri", _is_file, "use s3://: a pod's own files go with it"),
         RefusedValue(

@@ -5,10 +5,12 @@ the other arm, so figures are summed over arms by their label.
 """
 
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from prometheus_client.parser import text_string_to_metric_families
 
+from graft_core.api.v1alpha1.modelrelease import ModelRelease
+from graft_core.clock import from_rfc3339
 from graft_core.contracts.serving_metrics import (
     FEEDBACK_SCORE,
     REQUEST_DURATION_SECONDS,
@@ -17,10 +19,22 @@ from graft_core.contracts.serving_metrics import (
 )
 from graft_operator.reconcile.observed import Window
 
-__all__ = ["Counts", "add", "has_fallen", "parse_figures", "subtract", "to_window"]
+__all__ = ["Counts", "add", "has_fallen", "parse_figures", "subtract", "to_window", "wanted_since"]
 
 Counts = dict[str, float]
 """Counters by short name: ok, error, blocked, feedback_sum, feedback_count, latency:<le>, first_token:<le>."""
+
+
+def wanted_since(release: ModelRelease, now: datetime) -> datetime | None:
+    """Say since when figures are wanted: the step's weight, or a promotion that is still watched; None: not at all."""
+    candidate, stable = release.status.candidate, release.status.stable
+    if candidate is not None:
+        return None if candidate.weight_since is None else from_rfc3339(candidate.weight_since)
+    if stable is None or stable.promoted_at is None:
+        return None
+    promoted = from_rfc3339(stable.promoted_at)
+    watch = timedelta(seconds=release.spec.rollout.watch_after_promotion_seconds)
+    return promoted if now - promoted <= watch else None
 
 
 def parse_figures(text: str) -> dict[str, Counts]:

@@ -152,7 +152,10 @@ def _adopt_serving(this: ReleasePass) -> None:
     if this.draining is not None and this.draining.revision == arm.revision:
         return
     this.stable = ArmStatus(revision=arm.revision, digest=arm.digest, weight=arm.weight_observed)
-    this.draft.tell("Adopted", f"revision {arm.revision} serves and no status knew it; it is taken as the stable one")
+    text = f"revision {arm.revision} serves and no status knew it; it is taken as the stable one"
+    this.draft.tell("Adopted", text)
+    # A pass died between making it and saying so: it can be gone back to like any other that was promoted.
+    this.record(arm.revision, arm.digest, "Promoted", "Adopted", text)
 
 
 def _goal(this: ReleasePass, *, is_accepted: bool) -> Goal | NoGoal:

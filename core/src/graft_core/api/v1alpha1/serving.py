@@ -1,13 +1,14 @@
 """`spec.engine`, `spec.predictor`, `spec.cache`, `spec.guardrails`, `spec.routing` and `spec.requestLog` of a ModelRelease."""
 
 from enum import StrEnum
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, ClassVar, Final, Literal
 
 from pydantic import Field
 
 from graft_core.api.base import Cel, DecimalString, Fraction, Image, KubeModel, Quantity, SecretKeyRef, SecretRef
 
 __all__ = [
+    "SERVER_ENGINES",
     "CacheSpec",
     "CacheableSpec",
     "EngineResources",
@@ -41,6 +42,10 @@ class EngineType(StrEnum):
     HUGGINGFACE = "huggingface"
     SAGEMAKER = "sagemaker"
     TRANSFORMERS = "transformers"
+
+
+SERVER_ENGINES: Final = frozenset({EngineType.TGI, EngineType.VLLM})
+"""Engines that are servers beside the predictor, in its pod."""
 
 
 class EnvVar(KubeModel):

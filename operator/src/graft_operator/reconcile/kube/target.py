@@ -8,6 +8,7 @@ against the manifest's SHA-256, and refuses a manifest with another digest or wi
 from collections.abc import Callable, Iterable
 
 from graft_core.api.base import SecretKeyRef, SecretRef
+from graft_core.api.conditions import is_condition
 from graft_core.api.v1alpha1.finetunejob import FineTuneJob
 from graft_core.api.v1alpha1.modelrelease import ModelReleaseSpec
 from graft_operator.reconcile.observed import Policy, Refused, Target, Wanted
@@ -17,15 +18,20 @@ __all__ = ["find_job", "resolve_cluster_target", "secrets_of"]
 
 
 def find_job(spec: ModelReleaseSpec, jobs: Iterable[FineTuneJob]) -> FineTuneJob | None:
-    """Find the job that published what the release wants, by name or by the adapter's digest."""
+    """Find the job that published what the release wants, by name or by the adapter's digest; of several, one that is Complete."""
     model = spec.model
-    for job in jobs:
-        if model.fine_tune_job_ref is not None and job.metadata.name == model.fine_tune_job_ref.name:
-            return job
-        artifact = job.status.artifact
-        if model.adapter is not None and artifact is not None and artifact.digest == model.adapter.digest:
-            return job
-    return None
+    found = [
+        job
+        for job in jobs
+        if (model.fine_tune_job_ref is not None and job.metadata.name == model.fine_tune_job_ref.name)
+        or (
+            model.adapter is not None
+            and job.status.artifact is not None
+            and job.status.artifact.digest == model.adapter.digest
+        )
+    ]
+    complete = [job for job in found if is_condition(job.status.conditions, "Complete")]
+    return next(iter(complete or found), None)
 
 
 def resolve_cluster_target(

@@ -3,6 +3,7 @@
     container             does                                                                    is given
     storage-initializer   copies the adapter, verifies it against its digest, ends (init)         the Secret of the object store
     kserve-container      Graft's predictor: verifies again, loads, answers on 8080               config.json, the adapter, read only
+    engine                TGI or vLLM, where spec.engine.type says so (`engine_server`)           the adapter, read only
 
 The init container's name is on purpose KServe's own: its pod webhook adds one that downloads without verifying, unless there is a container
 of that name (kserve/kserve storage_initializer_injector.go). KServe takes canaries of a custom predictor only where it has STORAGE_URI, and
@@ -19,9 +20,19 @@ from typing import Any, Final
 from graft_core.api.base import SecretKeyRef, SecretRef
 from graft_core.api.v1alpha1.modelrelease import ModelRelease
 from graft_core.api.v1alpha1.names import LABEL_NAME, LABEL_REVISION, LABEL_ROLE
+from graft_core.api.v1alpha1.serving import SERVER_ENGINES
+from graft_operator.render.kube.engine_server import BaseModel, render_server
 from graft_operator.render.kube.labels import MANAGED_BY, owner_labels
 
-__all__ = ["ADAPTER_DIR", "CONFIG_DIR", "PORT", "PodAccess", "PredictorDefaults", "render_predictor_pod"]
+__all__ = [
+    "ADAPTER_DIR",
+    "CONFIG_DIR",
+    "PORT",
+    "ArmModel",
+    "PodAccess",
+    "PredictorDefaults",
+    "render_predictor_pod",
+]
 
 PORT: Final = 8080
 """Where a predictor answers: requests, probes and /metrics."""
@@ -68,6 +79,18 @@ class PredictorDefaults:
 
 
 @dataclass(frozen=True, slots=True)
+class ArmModel:
+    """What one arm serves."""
+
+    revision: str
+    uri: str
+    """Folder of the adapter."""
+    digest: str
+    """Digest its manifest must have."""
+    base: BaseModel
+
+
+@dataclass(frozen=True, slots=True)
 class PodAccess:
     """Secrets by name; nobody but the pod reads them."""
 
@@ -81,10 +104,8 @@ class PodAccess:
 
 def render_predictor_pod(
     release: ModelRelease,
+    model: ArmModel,
     *,
-    revision: str,
-    uri: str,
-    digest: str,
     config_map: str,
     access: PodAccess,
     defaults: PredictorDefaults,
@@ -94,9 +115,7 @@ def render_predictor_pod(
 
     Args:
         release: An accepted release.
-        revision: The arm's.
-        uri: Folder of the adapter.
-        digest: Digest its manifest must have.
+        model: What the arm serves.
         config_map: What holds config.json.
         access: Secrets.
         defaults: The operator's own.
@@ -107,19 +126,19 @@ def render_predictor_pod(
     """
     grace_s = min(release.spec.predictor.timeout_seconds, MOST_GRACE_S)
     pod: _Json = {
-        "annotations": {LABEL_REVISION: revision},
+        "annotations": {LABEL_REVISION: model.revision},
         "labels": {
             **MANAGED_BY,
             **owner_labels(release.metadata.uid),
             LABEL_NAME: release.metadata.name,
-            LABEL_REVISION: revision,
+            LABEL_REVISION: model.revision,
             LABEL_ROLE: "predictor",
         },
         # The gateway's own default, 60 s, would cut long answers; a little more than ours, so that ours is what clients see.
         "timeout": release.spec.predictor.timeout_seconds + 5,
         "automountServiceAccountToken": False,
         "enableServiceLinks": False,
-        "containers": [_predictor(release, uri, revision, grace_s, access, defaults, is_knative=is_knative)],
+        "containers": [_predictor(release, model, grace_s, access, defaults, is_knative=is_knative)],
         "volumes": _volumes(config_map, is_knative=is_knative),
     }
     if defaults.service_account:
@@ -127,16 +146,26 @@ def render_predictor_pod(
     if defaults.image_pull_secrets:
         pod["imagePullSecrets"] = [{"name": name} for name in defaults.image_pull_secrets]
     if not is_knative:
-        pod["initContainers"] = [_fetcher(uri, digest, access, defaults)]
+        pod["initContainers"] = [_fetcher(model, access, defaults)]
         pod["terminationGracePeriodSeconds"] = PRE_STOP_S + grace_s + 10
         pod["securityContext"] = {**_as_user(), "fsGroup": USER, "fsGroupChangePolicy": "OnRootMismatch"}
+    if release.spec.engine.type in SERVER_ENGINES:
+        server, volumes = render_server(
+            release,
+            model.base,
+            model.digest,
+            adapter_dir=ADAPTER_DIR,
+            gpu_resource=defaults.gpu_resource,
+            env=_hub_env(access),
+        )
+        pod["containers"].append(server)
+        pod["volumes"] += volumes
     return pod
 
 
 def _predictor(
     release: ModelRelease,
-    uri: str,
-    revision: str,
+    model: ArmModel,
     grace_s: int,
     access: PodAccess,
     defaults: PredictorDefaults,
@@ -157,7 +186,7 @@ def _predictor(
             *("--grace-seconds", str(grace_s)),
         ],
         "env": _env(release, access, defaults, is_knative=is_knative)
-        + ([] if is_knative else [{"name": "STORAGE_URI", "value": f"{uri}#{revision}"}]),
+        + ([] if is_knative else [{"name": "STORAGE_URI", "value": f"{model.uri}#{model.revision}"}]),
         "ports": [{"containerPort": PORT, "protocol": "TCP"}],
         "readinessProbe": {"httpGet": ready, "periodSeconds": 5, "timeoutSeconds": 3, "failureThreshold": 3},
         # It opens its port at once and says why it is not ready yet: alive does not mean loaded, so no start-up probe is needed.
@@ -187,14 +216,14 @@ def _predictor(
     return container
 
 
-def _fetcher(uri: str, digest: str, access: PodAccess, defaults: PredictorDefaults) -> _Json:
+def _fetcher(model: ArmModel, access: PodAccess, defaults: PredictorDefaults) -> _Json:
     return {
         "name": FETCHER,
         "image": defaults.image,
         "imagePullPolicy": "IfNotPresent",
         "command": ["python", "-m", "graft_predictor.app.fetch"],
-        "args": ["--uri", uri, "--digest", digest, "--to", ADAPTER_DIR],
-        "env": _plain({**defaults.env, **_homes()}) + _s3_env(access.adapter),
+        "args": ["--uri", model.uri, "--digest", model.digest, "--to", ADAPTER_DIR],
+        "env": _joined({**defaults.env, **_homes()}, _s3_env(access.adapter)),
         "resources": {"requests": {"cpu": "100m", "memory": "256Mi"}, "limits": {"cpu": "1", "memory": "1Gi"}},
         "securityContext": _container_security(is_alone=False),
         "terminationMessagePath": TERMINATION_FILE,
@@ -210,17 +239,21 @@ def _env(
     release: ModelRelease, access: PodAccess, defaults: PredictorDefaults, *, is_knative: bool
 ) -> list[dict[str, Any]]:
     """Give the engine's own variables first: what Graft sets itself can't be overridden."""
-    own = {var.name: var.value for var in release.spec.engine.env}
+    is_in_process = release.spec.engine.type not in SERVER_ENGINES
+    own = {var.name: var.value for var in release.spec.engine.env} if is_in_process else {}
     fixed = {**own, **defaults.env, **_homes()}
-    if not release.spec.engine.resources.gpus:
+    if not is_in_process or not release.spec.engine.resources.gpus:
         # Where the NVIDIA runtime is a node's default, a pod that asked for no GPU would be shown all of them.
         fixed |= {"CUDA_VISIBLE_DEVICES": "", "NVIDIA_VISIBLE_DEVICES": "void"}
     secret = access.request_log if not is_knative else access.request_log or access.adapter
-    env = _s3_env(secret)
-    if access.hub is not None:
-        env.append({"name": "HF_TOKEN", "valueFrom": {"secretKeyRef": access.hub.model_dump()}})
-    taken = {one["name"] for one in env}
-    return [*_plain({name: value for name, value in fixed.items() if name not in taken}), *env]
+    env = _s3_env(secret) + (_hub_env(access) if is_in_process else [])
+    return _joined(fixed, env)
+
+
+def _joined(plain: Mapping[str, str], secret: list[_Json]) -> list[_Json]:
+    """Put variables together, each name once: what comes of a Secret counts more, as for the trainer that wrote there."""
+    taken = {one["name"] for one in secret}
+    return [*({"name": name, "value": value} for name, value in sorted(plain.items()) if name not in taken), *secret]
 
 
 def _homes() -> dict[str, str]:
@@ -232,10 +265,6 @@ def _homes() -> dict[str, str]:
         "PYTHONUNBUFFERED": "1",
         "PYTHONDONTWRITEBYTECODE": "1",
     }
-
-
-def _plain(values: Mapping[str, str]) -> list[_Json]:
-    return [{"name": name, "value": value} for name, value in sorted(values.items())]
 
 
 def _s3_env(ref: SecretRef | None) -> list[_Json]:
@@ -250,12 +279,18 @@ def _s3_env(ref: SecretRef | None) -> list[_Json]:
     ]
 
 
+def _hub_env(access: PodAccess) -> list[_Json]:
+    if access.hub is None:
+        return []
+    return [{"name": "HF_TOKEN", "valueFrom": {"secretKeyRef": access.hub.model_dump()}}]
+
+
 def _resources(release: ModelRelease, defaults: PredictorDefaults) -> _Json:
     asked = release.spec.predictor.resources
     # KServe's webhook would fill these in; said here, every arm is the same wherever it is made.
     limits = {"cpu": asked.cpu or "1", "memory": asked.memory or "2Gi"}
     requests = dict(limits)
-    if release.spec.engine.resources.gpus:
+    if release.spec.engine.resources.gpus and release.spec.engine.type not in SERVER_ENGINES:
         limits[defaults.gpu_resource] = str(release.spec.engine.resources.gpus)
     return {"requests": requests, "limits": limits}
 

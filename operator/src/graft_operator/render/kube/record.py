@@ -11,9 +11,18 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from graft_core.api.v1alpha1.modelrelease import ModelRelease
 from graft_core.api.v1alpha1.names import KIND_MODELRELEASE, LABEL_NAME, LABEL_REVISION, LABEL_ROLE
+from graft_core.api.v1alpha1.serving import SERVER_ENGINES, EngineSpec
+from graft_core.contracts.predictor_config import PredictorConfig
 from graft_core.errors import Corrupt
+from graft_operator.render.kube.engine_server import render_engine_config
 from graft_operator.render.kube.labels import MANAGED_BY, owner_labels, owner_reference
-from graft_operator.render.kube.predictor_pod import ADAPTER_DIR, PodAccess, PredictorDefaults, render_predictor_pod
+from graft_operator.render.kube.predictor_pod import (
+    ADAPTER_DIR,
+    ArmModel,
+    PodAccess,
+    PredictorDefaults,
+    render_predictor_pod,
+)
 from graft_operator.render.names import arm_name
 from graft_operator.render.predictor_config import render_predictor_config
 
@@ -42,22 +51,13 @@ def record_name(release: ModelRelease, revision: str) -> str:
 
 
 def render_record(
-    release: ModelRelease,
-    *,
-    revision: str,
-    uri: str,
-    digest: str,
-    access: PodAccess,
-    defaults: PredictorDefaults,
-    is_knative: bool,
+    release: ModelRelease, model: ArmModel, *, access: PodAccess, defaults: PredictorDefaults, is_knative: bool
 ) -> dict[str, Any]:
     """Render the record of what a release wants now.
 
     Args:
         release: An accepted release.
-        revision: The revision.
-        uri: Folder of the adapter.
-        digest: Digest its manifest must have.
+        model: What the arm serves.
         access: Secrets that the pod needs.
         defaults: The operator's own.
         is_knative: Whether Knative runs the arm.
@@ -65,26 +65,14 @@ def render_record(
     Returns:
         The ConfigMap.
     """
-    meta, name = release.metadata, record_name(release, revision)
-    # The init container has copied the adapter there; in Knative mode there is none, and the predictor copies it itself.
-    found_at = uri if is_knative else f"file://{ADAPTER_DIR}/"
-    config = render_predictor_config(release, revision=revision, uri=found_at, digest=digest)
-    if config.request_log is not None:
-        # Its credentials are in the environment.
-        config = config.model_copy(update={"request_log": config.request_log.model_copy(update={"secret_ref": None})})
+    meta, name = release.metadata, record_name(release, model.revision)
+    config = _config(release, model, is_knative=is_knative)
     replicas = release.spec.predictor.replicas
     recipe = Recipe(
-        revision=revision,
-        digest=digest,
+        revision=model.revision,
+        digest=model.digest,
         predictor=render_predictor_pod(
-            release,
-            revision=revision,
-            uri=uri,
-            digest=digest,
-            config_map=name,
-            access=access,
-            defaults=defaults,
-            is_knative=is_knative,
+            release, model, config_map=name, access=access, defaults=defaults, is_knative=is_knative
         ),
         min_replicas=1 if replicas is None else replicas.min,
         max_replicas=1 if replicas is None else replicas.max,
@@ -99,7 +87,7 @@ def render_record(
                 **MANAGED_BY,
                 **owner_labels(meta.uid),
                 LABEL_NAME: meta.name,
-                LABEL_REVISION: revision,
+                LABEL_REVISION: model.revision,
                 LABEL_ROLE: RECORD_ROLE,
             },
             "ownerReferences": [owner_reference(meta, KIND_MODELRELEASE)],
@@ -125,3 +113,18 @@ def read_recipe(record: dict[str, Any]) -> Recipe:
         raise Corrupt(
             f"ConfigMap {name!r} has no recipe.json as Graft writes it; delete it to have it written again"
         ) from error
+
+
+def _config(release: ModelRelease, model: ArmModel, *, is_knative: bool) -> PredictorConfig:
+    # The init container has copied the adapter there; in Knative mode there is none, and the predictor copies it itself.
+    uri = model.uri if is_knative else f"file://{ADAPTER_DIR}/"
+    log = release.spec.request_log
+    if log is not None:
+        # Its credentials are in the environment.
+        log = log.model_copy(update={"secret_ref": None})
+    plain = release.model_copy(update={"spec": release.spec.model_copy(update={"request_log": log})})
+    if release.spec.engine.type not in SERVER_ENGINES:
+        return render_predictor_config(plain, revision=model.revision, uri=uri, digest=model.digest)
+    bare = plain.model_copy(update={"spec": plain.spec.model_copy(update={"engine": EngineSpec()})})
+    config = render_predictor_config(bare, revision=model.revision, uri=uri, digest=model.digest)
+    return config.model_copy(update={"engine": render_engine_config(release, model.base, model.digest)})
