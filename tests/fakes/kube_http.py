@@ -7,7 +7,7 @@ import asyncio
 import json
 import random
 from collections import defaultdict
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
 from typing import Any, cast
 
@@ -209,7 +209,7 @@ class HttpKube:
 
 
 @asynccontextmanager
-async def serve_kube(kube: FakeKube) -> AsyncIterator[tuple[HttpKube, str]]:
+async def serve_kube(kube: FakeKube) -> AsyncGenerator[tuple[HttpKube, str]]:
     """Serve a double on loopback; yields it and its URL."""
     double = HttpKube(kube)
     app = web.Application()

@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -69,7 +69,7 @@ def hang() -> Handler:
 @asynccontextmanager
 async def connected(
     tmp_path: Path, fence: Fence | None = None, limits: Limits | None = None
-) -> AsyncIterator[tuple[Server, KubernetesCluster, list[tuple[Call, str]]]]:
+) -> AsyncGenerator[tuple[Server, KubernetesCluster, list[tuple[Call, str]]]]:
     server, told = Server(), list[tuple[Call, str]]()
     app = web.Application()
     app.router.add_route("*", "/{rest:.*}", server.answer)

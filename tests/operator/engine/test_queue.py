@@ -88,6 +88,7 @@ def test_a_failure_is_followed_by_a_longer_pause_each_time_until_one_goes_throug
 def test_a_failure_may_have_a_bound_of_its_own() -> None:
     queue, clock = make(draw=0.999)
     queue.mark("a")
+    wait_s = 0.0
     for _ in range(20):
         assert queue.take() == "a"
         wait_s = queue.failed("a", 0.02, longest_s=1.0)
@@ -116,6 +117,7 @@ def test_a_key_that_is_marked_all_the_time_is_put_off_and_others_are_not() -> No
     queue, clock = make(Pace(max_running=1, burst=5, per_s=2))
     turns: Counter[str] = Counter()
     waited: list[float] = []
+    marked = 0.0
     for step in range(1000):  # 10 s; "hot" is marked 100 times a second, the others now and then
         queue.mark("hot")
         if step % 50 == 0:

@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -75,7 +75,7 @@ async def until(is_so: Callable[[], object], seconds: float = 10.0) -> None:
 
 
 @asynccontextmanager
-async def running(tmp_path: Path, kube: FakeKube, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Running]:
+async def running(tmp_path: Path, kube: FakeKube, monkeypatch: pytest.MonkeyPatch) -> AsyncGenerator[Running]:
     made: list[Runtime] = []
 
     def make(settings: OperatorSettings, environment: Mapping[str, str]) -> Runtime:
@@ -119,7 +119,7 @@ async def test_a_job_that_is_applied_gets_its_child_and_its_status(
         found = operator.kube.find(FINE_TUNE_JOBS, "ml", "one")
         assert found is not None
         assert "kopf" not in json.dumps(found)
-        chunked = [query for method, path, query in operator.http.requests if path.endswith("/finetunejobs")]
+        chunked = [query for _, path, query in operator.http.requests if path.endswith("/finetunejobs")]
         assert chunked[0]["limit"] == "500"
         labelled = [query for _, path, query in operator.http.requests if path == "/apis/batch/v1/jobs"]
         assert {query["labelSelector"] for query in labelled} == {"graft.dev/uid"}

@@ -14,6 +14,7 @@ from graft_core.errors import InvalidInput, NotReady
 from graft_operator.cluster.faults import Call
 from graft_operator.cluster.transport import Request, Transport
 from graft_operator.ports import FIELD_MANAGER, PODS, Json, Objects, Resource
+from graft_operator.reconcile.kube.parts import part, parts, text
 
 __all__ = ["KubernetesCluster"]
 
@@ -78,11 +79,11 @@ class KubernetesCluster:
             page = await self._found(Request(call, "GET", resource.path(namespace), query, accept=accept))
             if page is None:
                 return
-            yield [{**item, **kind} for item in page.get("items") or []]
-            follows = (page.get("metadata") or {}).get("continue")
+            yield [{**item, **kind} for item in parts(page, "items")]
+            follows = text(page, "metadata", "continue")
             if not follows:
                 return
-            query |= {"continue": str(follows)}
+            query |= {"continue": follows}
 
     async def create(self, resource: Resource, body: Json) -> Json:
         """Create an object (POST); `Conflict` where its name is taken."""
@@ -117,7 +118,7 @@ class KubernetesCluster:
         """Patch an object (JSON merge patch)."""
         body = patch
         if resource_version is not None:
-            body = {**patch, "metadata": {**(patch.get("metadata") or {}), "resourceVersion": resource_version}}
+            body = {**patch, "metadata": {**part(patch, "metadata"), "resourceVersion": resource_version}}
         return await self._transport.send(
             Request(
                 Call("patch", resource, namespace, name, subresource),
@@ -140,11 +141,14 @@ class KubernetesCluster:
         grace_s: int | None = None,
     ) -> None:
         """Delete an object and, in the background, what it owns."""
+        preconditions = {"uid": uid}
+        if resource_version:
+            preconditions["resourceVersion"] = resource_version
         body: Json = {
             "apiVersion": "v1",
             "kind": "DeleteOptions",
             "propagationPolicy": "Background",
-            "preconditions": {"uid": uid} | ({"resourceVersion": resource_version} if resource_version else {}),
+            "preconditions": preconditions,
         }
         if grace_s is not None:
             body["gracePeriodSeconds"] = grace_s
@@ -154,7 +158,7 @@ class KubernetesCluster:
     async def fetch_pod(self, namespace: str, name: str, port: int, path: str) -> bytes:
         """GET from a pod over HTTP at its IP."""
         pod = await self.get(PODS, namespace, name)
-        ip = str(((pod or {}).get("status") or {}).get("podIP") or "")
+        ip = text(pod, "status", "podIP")
         if not ip:
             raise NotReady(f"pod {namespace}/{name} has no address yet")
         if self._pods is None:

@@ -17,6 +17,7 @@ from typing import Any, Final, cast
 import yaml
 
 from graft_core.errors import InvalidInput, Unavailable
+from graft_operator.reconcile.kube.parts import part, parts, text
 
 __all__ = ["SERVICE_ACCOUNT", "CredentialSource", "Credentials", "make_tls"]
 
@@ -158,15 +159,13 @@ async def _read_kubeconfig(path: Path, wanted: str, environment: Mapping[str, st
 
 
 def _entry(config: Section, plural: str, singular: str, name: str, path: Path) -> Section:
-    entries = [entry for entry in config.get(plural) or [] if isinstance(entry, dict)]
-    found = next((entry for entry in entries if entry.get("name") == name), None)
-    if found is None or not isinstance(found.get(singular), dict):
-        names = sorted(str(entry.get("name")) for entry in entries)
+    found = {text(entry, "name"): entry for entry in parts(config, plural)}
+    if name not in found or singular not in found[name]:
         raise InvalidInput(
-            f"kubeconfig {path} has no {singular} {name!r}, expected one of {names}; choose a context that is there",
+            f"kubeconfig {path} has no {singular} {name!r}, expected one of {sorted(found)}; choose a context that is there",
             path=plural,
         )
-    return cast("Section", found[singular])
+    return part(found[name], singular)
 
 
 def _pem(section: Section, name: str, base: Path) -> str:
@@ -176,10 +175,11 @@ def _pem(section: Section, name: str, base: Path) -> str:
 
 
 async def _run_plugin(plugin: Section, path: Path, environment: Mapping[str, str]) -> Section:
-    command = [str(plugin.get("command") or ""), *(str(word) for word in plugin.get("args") or [])]
-    version = str(plugin.get("apiVersion") or "client.authentication.k8s.io/v1")
+    words = cast("list[object]", plugin.get("args") or [])
+    command = [text(plugin, "command"), *map(str, words)]
+    version = text(plugin, "apiVersion") or "client.authentication.k8s.io/v1"
     info = {"apiVersion": version, "kind": "ExecCredential", "spec": {"interactive": False}}
-    extra = {str(entry["name"]): str(entry["value"]) for entry in plugin.get("env") or []}
+    extra = {text(entry, "name"): text(entry, "value") for entry in parts(plugin, "env")}
     try:
         process = await asyncio.create_subprocess_exec(
             *command,

@@ -15,6 +15,7 @@ from typing import Final, cast
 
 from graft_core.errors import Conflict, Forbidden, GraftError, InvalidInput, NotReady
 from graft_operator.ports import Json, Resource
+from graft_operator.reconcile.kube.parts import part, parts, text
 
 __all__ = ["Call", "to_error", "unreachable"]
 
@@ -63,8 +64,8 @@ def to_error(call: Call, status: int, headers: Mapping[str, str], body: bytes) -
         return NotReady(message, retry_after_s=_retry_after_s(headers, told))
     if status == 404:
         return InvalidInput(message, reason="NotFound")
-    causes = _causes(told)
-    return InvalidInput(message, path=str(causes[0].get("field") or "") if causes else "", reason=_reason(told))
+    causes = parts(told, "details", "causes")
+    return InvalidInput(message, path=text(causes[0], "field") if causes else "", reason=_reason(told))
 
 
 def unreachable(call: Call, error: BaseException) -> NotReady:
@@ -77,14 +78,8 @@ def _parse(body: bytes) -> Json:
         found: object = json.loads(body)
     except ValueError:
         return {}
-    is_status = isinstance(found, dict) and found.get("kind") == "Status"
-    return cast("Json", found) if is_status else {}
-
-
-def _causes(told: Json) -> list[Json]:
-    details = told.get("details")
-    causes: object = details.get("causes") if isinstance(details, dict) else None
-    return [cast("Json", cause) for cause in causes if isinstance(cause, dict)] if isinstance(causes, list) else []
+    told = cast("Json", found) if isinstance(found, dict) else {}
+    return told if told.get("kind") == "Status" else {}
 
 
 def _reason(told: Json) -> str:
@@ -93,8 +88,7 @@ def _reason(told: Json) -> str:
 
 
 def _retry_after_s(headers: Mapping[str, str], told: Json) -> float:
-    details = told.get("details")
-    asked = headers.get("Retry-After") or (details.get("retryAfterSeconds") if isinstance(details, dict) else None)
+    asked = headers.get("Retry-After") or part(told, "details").get("retryAfterSeconds")
     try:
         seconds = float(asked) if asked is not None else DEFAULT_RETRY_S
     except (TypeError, ValueError):

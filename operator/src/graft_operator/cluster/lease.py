@@ -22,6 +22,7 @@ from graft_core.clock import Clock, to_rfc3339
 from graft_core.errors import Conflict, GraftError, NotReady
 from graft_core.telemetry.logs import get_log
 from graft_operator.ports import LEASES, Cluster, Json
+from graft_operator.reconcile.kube.parts import number, text
 
 __all__ = ["Election", "Fence", "NotLeading", "Record", "Seen", "Step", "Timing", "decide_lease", "observe_lease"]
 
@@ -220,9 +221,8 @@ class Election:
 
 
 def _to_record(body: Json) -> Record:
-    spec = body.get("spec") or {}
     return Record(
-        holder=str(spec.get("holderIdentity") or ""),
+        holder=text(body, "spec", "holderIdentity"),
         version=str(body["metadata"]["resourceVersion"]),
-        transitions=int(spec.get("leaseTransitions") or 0),
+        transitions=number(body, "spec", "leaseTransitions"),
     )

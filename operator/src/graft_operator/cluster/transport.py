@@ -1,7 +1,7 @@
 """One HTTP connection pool to the API server: deadlines, a bound on what is under way, retried reads, fresh credentials, and the fence.
 
 Plain aiohttp and JSON: objects go through as they are. The generated client of the `kubernetes` package would build and take apart a
-typed model for each of them (docs/adr/0011).
+typed model for each of them (docs/adr/0014).
 """
 
 import asyncio

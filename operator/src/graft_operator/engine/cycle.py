@@ -10,7 +10,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
-from typing import Any, Final, Protocol
+from typing import Any, Final, Protocol, cast
 
 from graft_core.api.v1alpha1.finetunejob import FineTuneJob
 from graft_core.api.v1alpha1.modelrelease import ModelRelease
@@ -33,6 +33,7 @@ from graft_operator.reconcile.decision import (
     ModelReleaseDecision,
     RemoveFinalizer,
 )
+from graft_operator.reconcile.kube.parts import text
 from graft_operator.reconcile.pacing import look_again_s
 
 __all__ = ["RESOURCES", "Cycle", "EventSink", "JobShell", "ReleaseShell"]
@@ -191,7 +192,7 @@ class Cycle:
         """Carry an action on the finalizer out; False where it is another one."""
         if not isinstance(action, AddFinalizer | RemoveFinalizer):
             return False
-        others = [name for name in stored.body["metadata"].get("finalizers") or [] if name != FINALIZER]
+        others = [name for name in stored.finalizers if name != FINALIZER]
         wanted = [*others, FINALIZER] if isinstance(action, AddFinalizer) else others
         patch = {"metadata": {"finalizers": wanted}}
         await self._patch(stored, patch)
@@ -226,7 +227,7 @@ class Cycle:
         meta = stored.body["metadata"]
         if "deletionTimestamp" not in meta:
             raise error
-        if FINALIZER not in (meta.get("finalizers") or []):
+        if FINALIZER not in stored.finalizers:
             return
         self._events.emit(
             stored.body,
@@ -255,6 +256,11 @@ class _Stored:
         self.body = body
         self.is_gone = False
 
+    @property
+    def finalizers(self) -> list[str]:
+        """Finalizers of everybody."""
+        return cast("list[str]", self.body["metadata"].get("finalizers") or [])
+
 
 def _span(stored: _Stored, actions: Sequence[object]) -> contextlib.AbstractContextManager[Any]:
     """Span over the actions of a pass; a pass without any, which is nearly all of them, leaves no trace.
@@ -263,8 +269,7 @@ def _span(stored: _Stored, actions: Sequence[object]) -> contextlib.AbstractCont
     """
     if not actions:
         return contextlib.nullcontext()
-    annotations = stored.body["metadata"].get("annotations") or {}
-    parent = str(annotations.get(TRACEPARENT) or "")
+    parent = text(stored.body, "metadata", "annotations", TRACEPARENT)
     return _TRACER.start_as_current_span(
         "graft.pass",
         context=extract_context({TRACEPARENT: parent}) if parent else None,

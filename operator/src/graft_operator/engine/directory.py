@@ -11,6 +11,7 @@ from graft_core.api.v1alpha1.finetunejob import FineTuneJobPhase
 from graft_core.api.v1alpha1.modelrelease import ModelReleasePhase
 from graft_core.api.v1alpha1.names import KIND_FINETUNEJOB, KIND_MODELRELEASE, LABEL_UID
 from graft_operator.ports import Json
+from graft_operator.reconcile.kube.parts import number, parts, text
 
 __all__ = ["Directory", "Key", "Known", "is_settled", "key_of"]
 
@@ -92,7 +93,7 @@ class Directory:
 
     def owner_of(self, child: Json) -> Key | None:
         """Return whose child it is, by its label."""
-        return self._by_uid.get(str((child["metadata"].get("labels") or {}).get(LABEL_UID)))
+        return self._by_uid.get(text(child, "metadata", "labels", LABEL_UID))
 
     def waiting_for(self, job: Key) -> frozenset[Key]:
         """Return the releases that serve this job's adapter."""
@@ -127,27 +128,21 @@ def key_of(body: Json) -> Key:
 
 def is_settled(body: Json) -> bool:
     """Say whether nothing but its TTL can change an object any more: a job that ended, and is not being deleted."""
-    meta, status = body["metadata"], body.get("status") or {}
     return (
         body["kind"] == KIND_FINETUNEJOB
-        and "deletionTimestamp" not in meta
-        and status.get("observedGeneration") == meta.get("generation")
-        and any(c.get("type") in _ENDED and c.get("status") == "True" for c in status.get("conditions") or [])
+        and "deletionTimestamp" not in body["metadata"]
+        and number(body, "status", "observedGeneration") == number(body, "metadata", "generation")
+        and any(c.get("type") in _ENDED and c.get("status") == "True" for c in parts(body, "status", "conditions"))
     )
 
 
 def _line(body: Json) -> Known:
     meta = body["metadata"]
-    phase = str((body.get("status") or {}).get("phase") or "Pending")
+    phase = text(body, "status", "phase") or "Pending"
     return Known(
         uid=str(meta["uid"]),
         version=str(meta["resourceVersion"]),
         phase=phase if phase in _PHASES else "Other",
-        waits_for=_job_of(body) if body["kind"] == KIND_MODELRELEASE else "",
+        waits_for=text(body, "spec", "model", "fineTuneJobRef", "name") if body["kind"] == KIND_MODELRELEASE else "",
         is_settled=is_settled(body),
     )
-
-
-def _job_of(body: Json) -> str:
-    model = (body.get("spec") or {}).get("model") or {}
-    return str((model.get("fineTuneJobRef") or {}).get("name") or "")

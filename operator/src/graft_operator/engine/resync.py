@@ -25,6 +25,7 @@ from graft_operator.ports import (
     Json,
     Resource,
 )
+from graft_operator.reconcile.kube.parts import parts, text
 
 __all__ = ["SWEPT", "Resync"]
 
@@ -151,9 +152,8 @@ class Resync:
 
 def _owner(child: Json) -> Json | None:
     """Return the reference to the object of Graft's own that owns a child, where its label says the same."""
-    label = (child["metadata"].get("labels") or {}).get(LABEL_UID)
-    for owner in child["metadata"].get("ownerReferences") or []:
-        if str(owner.get("apiVersion", "")).startswith(f"{GROUP}/") and owner.get("uid") == label:
-            found: Json = owner
-            return found
+    label = text(child, "metadata", "labels", LABEL_UID)
+    for owner in parts(child, "metadata", "ownerReferences"):
+        if text(owner, "apiVersion").startswith(f"{GROUP}/") and text(owner, "uid") == label:
+            return owner
     return None
