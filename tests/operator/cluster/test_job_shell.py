@@ -250,7 +250,7 @@ async def test_a_pod_that_never_answered_is_not_taken_for_stalled() -> None:
     story = await checked()
     story.wait(5000)
     await story.settle()
-    assert reason(story, "Trained") == "Training"
+    assert reason(story, "Trained") == "Preparing"
 
 
 async def test_a_report_that_went_with_its_pod_is_asked_for_once_more() -> None:

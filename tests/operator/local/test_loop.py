@@ -104,7 +104,7 @@ async def test_a_job_goes_from_check_to_training_and_then_nothing_is_written(she
     await until(lambda: len(shell.processes.attempts) == 1 and shell.status().get("phase") == "Preparing")
     dataset = a_dataset_status().model_dump(mode="json", by_alias=True)
     shell.finish("check", dataset=dataset, base_revision="sha256:" + "b" * 64, labels=["a", "b"])
-    await until(lambda: len(shell.processes.attempts) == 2 and shell.status()["phase"] == "Training")
+    await until(lambda: len(shell.processes.attempts) == 2 and shell.status()["phase"] == "Preparing")
     assert shell.processes.attempts[1].command[1] == "run"
     progress = Progress.model_validate(
         {"at": to_rfc3339(SystemClock().now()), "phase": "Training", "status": {"step": 3, "total_steps": 9}}

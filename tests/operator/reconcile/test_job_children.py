@@ -65,7 +65,7 @@ def test_row_8_the_check_comes_first_behind_the_finalizer() -> None:
 def test_row_8_a_check_that_is_deleted_does_not_disturb_a_training() -> None:
     decision = decide_job(seen(check=Absent(), train=Running(NOW)))
     assert decision.actions == ()
-    assert decision.status.phase is FineTuneJobPhase.TRAINING
+    assert decision.status.phase is FineTuneJobPhase.PREPARING
 
 
 @pytest.mark.parametrize("state", [Running(NOW), Terminating(), Pending(NOW, "Starting")])
@@ -184,7 +184,7 @@ def test_row_15_progress_is_written_at_most_every_ten_seconds_and_at_its_end() -
 def test_row_15_lines_of_an_earlier_attempt_say_nothing_of_this_one() -> None:
     progress = Progress(at=to_rfc3339(after(-5)), phase="Publishing", status=some_progress(40))
     decision = decide_job(seen(train=Running(NOW), progress=progress, progress_age_s=5))
-    assert (decision.status.phase, decision.status.progress) == (FineTuneJobPhase.TRAINING, None)
+    assert (decision.status.phase, decision.status.progress) == (FineTuneJobPhase.PREPARING, None)
 
 
 def test_row_15_attempts_are_listed_once_and_never_by_an_old_view() -> None:

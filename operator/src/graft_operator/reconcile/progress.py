@@ -46,10 +46,10 @@ def note_progress(this: JobPass, running: Running, progress: Progress | None) ->
         What the child is doing, as `Trained` shows it.
     """
     if progress is None:
-        return "Training"
+        return "Preparing"  # it begins with data and model, and tells when it is done with them
     at = parse_time(progress.at, "progress.at")
     if at < running.since:
-        return "Training"
+        return "Preparing"
     last = this.status.progress_at
     old = this.status.progress
     is_done = progress.status.step >= progress.status.total_steps > 0 and progress.status != old
