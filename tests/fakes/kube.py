@@ -259,8 +259,6 @@ class FakeKube:
         wanted = {name: copy.deepcopy(value) for name, value in body.items() if name != "status"}
         wanted["metadata"] = {name: value for name, value in wanted["metadata"].items() if name not in _SERVER_OWNED}
         if found is None:
-            if meta.get("resourceVersion"):
-                raise Conflict(f"{resource.kind} {key[2]}/{key[3]} is not there, and a resourceVersion was given")
             made = self._create(resource, wanted)
         else:
             _check_version(found, meta.get("resourceVersion"))

@@ -141,7 +141,16 @@ class Cluster(Protocol):
         ...
 
     async def apply(self, resource: Resource, body: Json) -> Json:
-        """Apply an object server-side, forced, as field manager `graft`; guarded where `metadata.resourceVersion` is set."""
+        """Apply an object server-side, forced, as field manager `graft`.
+
+        Args:
+            resource: What it is.
+            body: The object. Where `metadata.resourceVersion` is set: `Conflict` where the object has moved on from it. That guards no
+                object that is gone: like any other apply it makes one.
+
+        Returns:
+            The object as it is now.
+        """
         ...
 
     async def patch(

@@ -20,6 +20,8 @@ from graft_operator.reconcile.kube.parts import part, parts, text
 __all__ = ["Call", "to_error", "unreachable"]
 
 MAX_MESSAGE_CHARS: Final = 512
+UNKNOWN_FIELD: Final = "field not declared in schema"
+"""What a server-side apply with a field that the server does not know is told, under status 500."""
 DEFAULT_RETRY_S: Final = 0.1
 """Where the server does not say; whoever asks again has a back-off that grows."""
 LONGEST_RETRY_S: Final = 300.0
@@ -60,6 +62,8 @@ def to_error(call: Call, status: int, headers: Mapping[str, str], body: bytes) -
         return Conflict(message)
     if status in {401, 403}:
         return Forbidden(f"{message}; grant it, or renew the credentials")
+    if status == 500 and UNKNOWN_FIELD in message:
+        return InvalidInput(message, reason="Invalid")
     if status in {408, 410, 429} or status >= 500:
         return NotReady(message, retry_after_s=_retry_after_s(headers, told))
     if status == 404:
