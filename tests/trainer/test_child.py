@@ -71,6 +71,7 @@ def test_a_request_that_is_not_there_is_named(tmp_path: Path) -> None:
             "'nf4' is not supported",
         ),
         ({"compute": {"gpus": 2}}, "spec.resources.gpus", "2 is not supported"),
+        ({"compute": {"nodes": 3}}, "spec.training.batchSize", "16 can't be shared evenly by 3 GPUs or nodes"),
         ({"evaluation": {"judge": {"url": "http://j/v1", "model": "m"}}}, "spec.evaluation.judge", "'m'"),
         ({"evaluation": {"gates": [{"metric": "f9", "min": "0"}]}}, "spec.evaluation.gates[0].metric", "it has"),
     ],

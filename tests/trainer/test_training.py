@@ -28,6 +28,7 @@ class Watching:
         self.resumed_at = 0
         self.statuses: list[ProgressStatus] = []
         self.eval_losses: list[float] = []
+        self.checkpoints: list[str] = []
 
     def should_stop(self) -> bool:
         return self.step >= self._stop_at
@@ -38,6 +39,9 @@ class Watching:
     def stepped(self, status: ProgressStatus) -> None:
         self.step = max(self.step, status.step)
         self.statuses.append(status)
+
+    def saved(self, checkpoint: Path) -> None:
+        self.checkpoints.append(checkpoint.name)
 
     def evaluated(self, eval_loss: float) -> None:
         self.eval_losses.append(eval_loss)

@@ -44,8 +44,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = _make_parser().parse_args(argv)
     # Only now: pydantic models, and behind them the ML libraries, cost seconds that --help need not take.
     from graft_trainer.run.child import run_child
+    from graft_trainer.run.pod import Pod
 
-    return run_child(args.command, request_file=args.request, run_dir=args.run_dir)
+    return run_child(
+        args.command,
+        request_file=args.request,
+        run_dir=args.run_dir,
+        pod=Pod() if args.pod else None,
+        processes=args.processes,
+        nodes=args.nodes,
+    )
 
 
 def _make_parser() -> argparse.ArgumentParser:
@@ -66,6 +74,21 @@ def _make_parser() -> argparse.ArgumentParser:
             formatter_class=argparse.RawDescriptionHelpFormatter,
         )
         sub.add_argument("--request", type=Path, required=True, metavar="FILE", help="TrainRequest as JSON")
+        sub.add_argument(
+            "--pod",
+            action="store_true",
+            help="in a pod: tell progress over HTTP, leave last words for the kubelet, keep checkpoints in object storage",
+        )
+        sub.add_argument(
+            "--processes",
+            type=int,
+            default=1,
+            metavar="N",
+            help="training processes on this machine, one a GPU (default 1)",
+        )
+        sub.add_argument(
+            "--nodes", type=int, default=1, metavar="N", help="machines that train together, found by PET_* (default 1)"
+        )
         sub.add_argument(
             "--run-dir", type=Path, required=True, metavar="DIR", help="folder for progress.jsonl, report.json and work"
         )

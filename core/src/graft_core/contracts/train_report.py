@@ -65,7 +65,7 @@ class TrainReport(Contract):
     """Metrics of each baseline."""
     gates: tuple[GateStatus, ...] = ()
     """What became of each gate."""
-    gate_results: str = ""
+    gate_results: str | None = None
     """Where `gates` had no room: one letter a gate, in the spec's order (P pass, F fail, I insufficient evidence)."""
     attempt: AttemptStatus | None = None
     """This run."""

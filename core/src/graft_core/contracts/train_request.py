@@ -15,7 +15,9 @@ class ComputeRequest(Contract):
     """What the child may use."""
 
     gpus: int = 0
-    """GPUs; 0 trains on the CPU."""
+    """GPUs of each node; 0 trains on the CPU."""
+    nodes: int | None = None
+    """Nodes that train together; unset: one."""
     threads: int | None = None
     """CPU threads; unset: all."""
 

@@ -17,6 +17,7 @@ _HERE: Final = (
     "spec.dataset.secretRef",
     "spec.output.secretRef",
     "spec.resources.gpuResource",
+    "spec.resources.nodes",
     "spec.resources.shm",
     "spec.runtime.engine",
     "spec.runtime.image",
@@ -41,7 +42,7 @@ CLUSTER_FINETUNEJOB: Final = KindSupport(
     refused={path: unset for path, unset in LOCAL_SHELL.finetunejob.refused.items() if path not in _HERE},
     values=(
         *(RefusedValue(path, _starts_with(*schemes), instead) for path, (schemes, instead) in _PLACES.items()),
-        *(rule for rule in LOCAL_SHELL.finetunejob.values if rule.path not in _PLACES),
+        *(rule for rule in LOCAL_SHELL.finetunejob.values if rule.path not in {*_PLACES, "spec.resources.gpus"}),
     ),
 )
 """On a cluster that serves Kubeflow's TrainJob."""

@@ -37,7 +37,11 @@ def render_train_request(
         training=spec.training,
         evaluation=spec.evaluation,
         output_prefix=output_prefix(job, default_output_uri),
-        compute=ComputeRequest(gpus=spec.resources.gpus, threads=child_limits(job).threads),
+        compute=ComputeRequest(
+            gpus=spec.resources.gpus,
+            nodes=spec.resources.nodes if spec.resources.nodes > 1 else None,
+            threads=child_limits(job).threads,
+        ),
         pinned=pinned,
         traceparent=traceparent,
     )

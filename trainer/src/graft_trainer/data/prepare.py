@@ -21,6 +21,7 @@ from graft_core.tasks.outputs import check_output_schema
 from graft_core.tasks.template import check_task_template
 from graft_trainer.config import DataLimits
 from graft_trainer.data.check import Check, Measure, PrepareProgress
+from graft_trainer.data.credentials import dataset_env
 from graft_trainer.data.faults import DatasetError
 from graft_trainer.data.records import PreparedDataset
 from graft_trainer.data.sources import dataset_digest, open_sources
@@ -105,7 +106,7 @@ def load_prepared(work_dir: Path) -> PreparedDataset:
 
 
 def _fetch(uri: str, path: Path) -> None:
-    store, key = open_store(uri)
+    store, key = open_store(uri, dataset_env())
     store.fetch(key, path)
 
 

@@ -59,7 +59,8 @@ class Classification(Method):
         self._pad = pad_token_id
         self._labels = labels
         # A list has all that a Dataset needs; Trainer's annotation asks for the class.
-        self._train: Any = train
+        # Its last row weighs nothing, and only EpochSampler's padding asks for it.
+        self._train: Any = [*train, (*train[0][:2], 0.0)]
         self._validation: Any = validation
         self.has_validation = bool(validation)
         self.lengths = [len(ids) for ids, _, _ in train]
@@ -67,7 +68,7 @@ class Classification(Method):
     def build(self, plan: TrainPlan, micro_batch: int) -> ClassificationLoop:
         """Load the base and make the trainer."""
         common: dict[str, Any] = training_arguments(
-            plan, micro_batch, len(self._train), has_validation=self.has_validation
+            plan, micro_batch, len(self.lengths), has_validation=self.has_validation
         )
         base = load_classifier(plan.base, self._labels, seed=plan.training.seed, on_gpu=plan.on_gpu)
         return ClassificationLoop(

@@ -20,7 +20,7 @@ from transformers import TrainerCallback
 
 from graft_core.api.v1alpha1.finetunejob import ProgressStatus
 from graft_core.clock import Clock
-from graft_trainer.methods import checkpoints
+from graft_trainer.methods import checkpoints, processes
 from graft_trainer.methods.plan import Watch
 from graft_trainer.modeling.faults import Diverged
 
@@ -43,20 +43,25 @@ EXPLODED_STEPS: Final = 10
 class EpochSampler(torch.utils.data.Sampler[int]):
     """Record indices of one epoch; depends on seed and epoch alone, so a resumed run sees the same order."""
 
-    def __init__(self, lengths: list[int], batch: int, seed: int, epoch_of: Callable[[], int]) -> None:
+    def __init__(
+        self, lengths: list[int], batch: int, seed: int, epoch_of: Callable[[], int], multiple: int = 1
+    ) -> None:
         self._lengths = lengths
         self._batch = batch
         self._seed = seed
         self._epoch_of = epoch_of
+        self._padding = -len(lengths) % multiple
 
     def __len__(self) -> int:
-        return len(self._lengths)
+        return len(self._lengths) + self._padding
 
     def __iter__(self) -> Iterator[int]:
         generator = torch.Generator().manual_seed(self._seed * 1_000_003 + self._epoch_of())
         order: list[int] = torch.randperm(len(self._lengths), generator=generator).tolist()
         for start in range(0, len(order), self._batch):
             yield from sorted(order[start : start + self._batch], key=self._lengths.__getitem__, reverse=True)
+        # The row behind the last one weighs nothing: with it every process has as many micro-batches as the others.
+        yield from [len(self._lengths)] * self._padding
 
 
 class LoopMixin(_Base):
@@ -66,6 +71,8 @@ class LoopMixin(_Base):
     """Tokens of each training record; set before train()."""
     checkpoint_folder: Path
     """Where complete checkpoints go; set before train()."""
+    watch: Watch
+    """Told of each complete checkpoint; set before train()."""
     keep: int = 2
     """Complete checkpoints kept beside the best one."""
     tokens_seen: torch.Tensor | int = 0
@@ -94,29 +101,50 @@ class LoopMixin(_Base):
         return self.weighted_loss(model, inputs) / total
 
     def _get_num_items_in_batch(self, batch_samples: list[dict[str, torch.Tensor]], device: torch.device) -> Any:  # noqa: ANN401  # Trainer's signature
-        for batch in batch_samples:
-            self.tokens_seen = self.tokens_seen + batch["attention_mask"].sum()
-        return sum(self.weight_of(batch) for batch in batch_samples).to(device)  # type: ignore[union-attr]  # never empty
+        tokens = torch.stack([batch["attention_mask"].sum() for batch in batch_samples]).sum()
+        weight = torch.stack([self.weight_of(batch) for batch in batch_samples]).sum()
+        tokens, weight = processes.summed(tokens, weight)
+        self.tokens_seen = self.tokens_seen + tokens
+        # DistributedDataParallel takes the mean of the processes' gradients, and the sum is what a step is.
+        return (weight / processes.world()).to(device)
 
     def _get_train_sampler(self, train_dataset: Any = None) -> EpochSampler:  # noqa: ANN401  # Trainer's signature
         args = self.args
-        batch = args.per_device_train_batch_size * args.gradient_accumulation_steps
+        together = args.per_device_train_batch_size * processes.world()
+        batch = together * args.gradient_accumulation_steps
         steps = -(-len(self.lengths) // batch)
-        return EpochSampler(self.lengths, batch, args.seed, lambda: self.state.global_step // steps)
+        multiple = together if processes.world() > 1 else 1
+        return EpochSampler(self.lengths, batch, args.seed, lambda: self.state.global_step // steps, multiple)
 
     def evaluate(self, *_args: Any, **_kwargs: Any) -> dict[str, float]:  # noqa: ANN401  # Trainer's signature
         """Compute eval_loss over the validation split."""
         self.model.eval()
         loss = weight = torch.zeros((), dtype=torch.float64)
         with torch.no_grad(), self.compute_loss_context_manager():
-            for batch in self.get_eval_dataloader():
+            for batch in self._eval_batches():
                 inputs = self._prepare_inputs(batch)
                 weight = weight + self.weight_of(inputs).double().cpu()
                 loss = loss + self.weighted_loss(self.model, inputs).double().cpu()
+        loss, weight = (
+            found.cpu() for found in processes.summed(loss.to(self.args.device), weight.to(self.args.device))
+        )
         metrics = {"eval_loss": float(loss / weight)}
         self.log(metrics)
         self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
         return metrics
+
+    def _eval_batches(self) -> Iterator[dict[str, torch.Tensor]]:
+        """Yield this process's share of the validation split: every record once, in all processes together."""
+        rows: Any = self.eval_dataset  # a Dataset or a list: Trainer's annotation knows neither length nor index
+        size = self.args.per_device_eval_batch_size
+        mine = range(processes.rank(), len(rows), processes.world())
+        for start in range(0, len(mine), size):
+            yield self.data_collator([rows[i] for i in mine[start : start + size]])
+
+    def _load_best_model(self) -> None:
+        # Only the first machine keeps checkpoints, and only its weights are written.
+        if Path(self.state.best_model_checkpoint or "").exists():
+            super()._load_best_model()
 
     def _get_output_dir(self, trial: Any = None) -> str:  # noqa: ANN401  # Trainer's signature
         # Trainer writes `<this>/checkpoint-N`; seal() then gives it its name.
@@ -125,18 +153,25 @@ class LoopMixin(_Base):
     def _save_checkpoint(self, model: Any, trial: Any) -> None:  # noqa: ANN401  # Trainer's signature
         step = self.state.global_step
         saving = Path(self._get_output_dir())
-        shutil.rmtree(saving, ignore_errors=True)
+        if processes.is_first():
+            shutil.rmtree(saving, ignore_errors=True)
+        processes.wait_for_all()
         super()._save_checkpoint(model, trial)
+        processes.wait_for_all()
         made = saving / f"checkpoint-{step}"
         best: Path | None = None
         if self.state.best_global_step:
             # Trainer looked for it beside the unfinished folder.
             best = self.checkpoint_folder / f"checkpoint-{self.state.best_global_step}"
             self.state.best_model_checkpoint = str(best)
-            self.state.save_to_json(str(made / "trainer_state.json"))
-        checkpoints.seal(made, self.checkpoint_folder, step)
-        shutil.rmtree(saving, ignore_errors=True)
-        checkpoints.prune(self.checkpoint_folder, self.keep, best)
+        if processes.is_first():
+            if best is not None:
+                self.state.save_to_json(str(made / "trainer_state.json"))
+            checkpoints.seal(made, self.checkpoint_folder, step)
+            shutil.rmtree(saving, ignore_errors=True)
+            checkpoints.prune(self.checkpoint_folder, self.keep, best)
+            self.watch.saved(self.checkpoint_folder / f"checkpoint-{step}")
+        processes.wait_for_all()
 
 
 class WatchCallback(TrainerCallback):
@@ -166,7 +201,8 @@ class WatchCallback(TrainerCallback):
         """Tell where it stands, now and then; leave if asked to."""
         if self._clock.monotonic() - self._window[-1][0] >= TELL_INTERVAL_S:
             self._tell(state)
-        if self._watch.should_stop():
+        # All processes leave at the same step, whichever of them was told to.
+        if processes.agree(self._watch.should_stop()):
             control.should_save = True
             control.should_training_stop = True
 

@@ -38,6 +38,12 @@ class TrainPlan:
     recompute: bool = False
     """Recompute activations in the backward pass instead of keeping them (Chen et al. 2016): the last way to fit."""
 
+    world: int = 1
+    """Processes that train together (torchrun); the batch is shared evenly."""
+    attempt: int = 0
+    """With several processes: which of the sizes of micro-batches this run tries. A process that runs out of memory leaves the others
+    waiting, so all of them start anew with the next size."""
+
     @property
     def use_rslora(self) -> bool:
         """Scale by alpha / sqrt(r)."""
@@ -66,6 +72,10 @@ class Watch(Protocol):
 
     def evaluated(self, eval_loss: float) -> None:
         """Hear the loss on the validation split."""
+        ...
+
+    def saved(self, checkpoint: Path) -> None:
+        """Hear of a complete checkpoint; training waits meanwhile."""
         ...
 
 

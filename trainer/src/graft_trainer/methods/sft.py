@@ -64,7 +64,8 @@ class Sft(Method):
         validation: Sequence[tuple[Encoded, float]],
     ) -> None:
         self._tokenizer = tokenizer
-        self._train = _dataset(train)
+        # The last row weighs nothing, and only EpochSampler's padding asks for it.
+        self._train = _dataset([*train, (train[0][0], 0.0)])
         self._validation = _dataset(validation) if validation else None
         self.has_validation = bool(validation)
         self.lengths = [len(encoded.input_ids) for encoded, _ in train]
@@ -75,7 +76,7 @@ class Sft(Method):
 
     def trainer_for(self, base: Any, plan: TrainPlan, micro_batch: int) -> SftLoop:  # noqa: ANN401  # untyped library
         """Hang the adapter on a loaded base and make the trainer."""
-        common = training_arguments(plan, micro_batch, len(self._train), has_validation=self.has_validation)
+        common = training_arguments(plan, micro_batch, len(self.lengths), has_validation=self.has_validation)
         config = SFTConfig(**common, max_length=None, packing=False, dataset_kwargs={"skip_prepare_dataset": True})
         model = get_peft_model(base, lora_config(plan, TaskType.CAUSAL_LM))
         return SftLoop(

@@ -7,6 +7,7 @@ import gc
 import json
 import logging
 import math
+import os
 import shutil
 import weakref
 from collections.abc import Callable, Sequence
@@ -23,7 +24,7 @@ from transformers.utils import logging as transformers_logging
 from graft_core.api.v1alpha1.training import Schedule
 from graft_core.clock import Clock
 from graft_core.tasks.messages import Message
-from graft_trainer.methods import checkpoints
+from graft_trainer.methods import checkpoints, processes
 from graft_trainer.methods.loop import LoopMixin, WatchCallback
 from graft_trainer.methods.plan import MAX_GRAD_NORM, TrainPlan, Watch, divisors
 from graft_trainer.modeling.adapter import ALL_LINEAR
@@ -96,12 +97,9 @@ def train_adapter(plan: TrainPlan, method: Method, watch: Watch, clock: Clock, o
     """  # noqa: DOC503 - Diverged comes from the loop and from writing
     transformers_logging.set_verbosity_error()
     transformers_logging.disable_progress_bar()
-    checkpoints.sweep(plan.checkpoints)
-    sizes = divisors(plan.training.batch_size)
-    budget = _TOKENS_PER_MICRO_BATCH[plan.on_gpu]
-    sizes = [size for size in sizes if size * max(method.lengths) <= budget] or [1]
-    # Recomputing activations costs a third of the speed, so it comes last.
-    for size, recompute in [*((size, False) for size in sizes), (1, True)]:
+    if plan.world == 1 or int(os.environ.get("LOCAL_RANK", "0")) == 0:
+        checkpoints.sweep(plan.checkpoints)
+    for size, recompute in _sizes(plan, max(method.lengths)):
         trainer = _try_size(replace(plan, recompute=recompute), method, size, watch, clock)
         if trainer is not None:
             break
@@ -112,9 +110,18 @@ def train_adapter(plan: TrainPlan, method: Method, watch: Watch, clock: Clock, o
             " use a smaller base model, or give the job more memory"
         )
     history = _history_of(trainer, size)
-    if not watch.should_stop():
+    if not processes.agree(watch.should_stop()) and processes.is_first():
         _write_adapter(trainer, history, out)
     return history
+
+
+def _sizes(plan: TrainPlan, longest: int) -> list[tuple[int, bool]]:
+    """List micro-batches and whether activations are recomputed, the fastest first; one only where several processes train."""
+    budget = _TOKENS_PER_MICRO_BATCH[plan.on_gpu]
+    fitting = [size for size in divisors(plan.training.batch_size // plan.world) if size * longest <= budget] or [1]
+    # Recomputing activations costs a third of the speed, so it comes last.
+    every = [*((size, False) for size in fitting), (1, True)]
+    return every if plan.world == 1 else every[plan.attempt : plan.attempt + 1]
 
 
 def _try_size(plan: TrainPlan, method: Method, size: int, watch: Watch, clock: Clock) -> LoopMixin | None:
@@ -126,6 +133,7 @@ def _try_size(plan: TrainPlan, method: Method, size: int, watch: Watch, clock: C
         trainer = method.build(plan, size)
         trainer.lengths = method.lengths
         trainer.checkpoint_folder = plan.checkpoints
+        trainer.watch = watch
         trainer.keep = plan.training.checkpoint.keep
         trainer.remove_callback(PrinterCallback)
         trainer.add_callback(WatchCallback(watch, clock, _token_counter(trainer)))
@@ -177,7 +185,7 @@ def training_arguments(plan: TrainPlan, micro_batch: int, records: int, *, has_v
         "num_train_epochs": training.epochs,
         "per_device_train_batch_size": micro_batch,
         "per_device_eval_batch_size": micro_batch,
-        "gradient_accumulation_steps": training.batch_size // micro_batch,
+        "gradient_accumulation_steps": training.batch_size // (micro_batch * plan.world),
         "learning_rate": float(training.learning_rate),
         "lr_scheduler_type": names[training.schedule],
         "warmup_steps": math.ceil(float(training.warmup_ratio) * steps),
@@ -206,6 +214,11 @@ def training_arguments(plan: TrainPlan, micro_batch: int, records: int, *, has_v
         "dataloader_num_workers": 0,
         "dataloader_pin_memory": plan.on_gpu,
         "restore_callback_states_from_checkpoint": False,
+        **(
+            {"ddp_backend": "nccl" if plan.on_gpu else "gloo", "ddp_find_unused_parameters": False}
+            if plan.world > 1
+            else {}
+        ),
     }
 
 

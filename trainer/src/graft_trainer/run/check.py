@@ -55,7 +55,7 @@ def check(child: Child) -> TrainReport:
     """
     request = child.request
     child.progress.enter("Preparing")
-    check_support(request)
+    check_support(request, can_share=child.is_pod)
     if not child.is_pod:
         check_gpus(request)
     prepared = prepare(child)
@@ -75,14 +75,16 @@ def check(child: Child) -> TrainReport:
     )
 
 
-def check_support(request: TrainRequest) -> None:
+def check_support(request: TrainRequest, *, can_share: bool = False) -> None:
     """Refuse what this version does not build, and what can be told from the request alone.
 
     Args:
         request: The request.
+        can_share: Several processes may train together here.
 
     Raises:
         NotSupported: A field or value that is not built yet.
+        InvalidInput: The batch can't be shared evenly.
     """
     unsupported = {
         "spec.method.objective": request.method.objective.value if request.method.objective.value == "dpo" else None,
@@ -91,11 +93,18 @@ def check_support(request: TrainRequest) -> None:
         "spec.training.report": "wandb or tensorboard" if request.training.report else None,
         "spec.evaluation.judge": request.evaluation.judge and request.evaluation.judge.model,
         "spec.evaluation.modelRelease": request.evaluation.model_release,
-        "spec.resources.gpus": request.compute.gpus if request.compute.gpus > 1 else None,
+        "spec.resources.gpus": request.compute.gpus if request.compute.gpus > 1 and not can_share else None,
     }
     for path, value in unsupported.items():
         if value is not None:
             raise NotSupported(f"{path}: {value!r} is not supported in this version; leave it out", path=path)
+    world = max(1, request.compute.gpus) * (request.compute.nodes or 1)
+    if request.training.batch_size % world:
+        raise InvalidInput(
+            f"training.batchSize: {request.training.batch_size} can't be shared evenly by {world} GPUs or nodes;"
+            f" set it to a multiple of {world}",
+            path="spec.training.batchSize",
+        )
     check_task_template(request.task)
     if request.task.output_schema is not None:
         check_output_schema(request.task.output_schema)

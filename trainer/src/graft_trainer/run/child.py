@@ -9,6 +9,7 @@ from collections.abc import Generator
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
+from typing import Literal
 
 from pydantic import ValidationError
 
@@ -26,11 +27,12 @@ from graft_trainer.run.check import check
 from graft_trainer.run.context import Child
 from graft_trainer.run.ending import ending_of
 from graft_trainer.run.folder import RunFolder
+from graft_trainer.run.pod import Pod
 from graft_trainer.run.progress import ProgressWriter
 from graft_trainer.run.signals import Stop
 from graft_trainer.run.stages import evaluate, publish, run_all, train
 
-__all__ = ["run_child"]
+__all__ = ["role_of", "run_child"]
 
 _COMMANDS = {"validate": check, "train": train, "evaluate": evaluate, "publish": publish, "run": run_all}
 _UNKNOWN_JOB = ObjectRef(namespace="unknown", name="unknown", uid="unknown")
@@ -50,18 +52,33 @@ class _Attempt:
     reason: str = ""
     """How the attempt before ended, where it could say so."""
     gpus: int = 0
+    processes: int = 1
+    nodes: int = 1
     child: Child | None = field(default=None)
 
-    def usage(self) -> UsageStatus:
-        """Add this attempt's seconds to those of the ones before that ended by themselves."""
+    def train_seconds(self) -> int:
+        """Add this attempt's seconds to those of the ones before that could note theirs."""
         before = 0
         with contextlib.suppress(OSError, ValueError, KeyError):
             before = int(json.loads(self.usage_file.read_text())["train_seconds"])
-        total = before + round(self.clock.monotonic() - self.started_s)
+        return before + round(self.clock.monotonic() - self.started_s)
+
+    def usage(self) -> UsageStatus:
+        """Say what all attempts used."""
+        total = self.train_seconds()
         return UsageStatus(train_seconds=total, gpu_seconds=total * self.gpus)
 
 
-def run_child(command: str, *, request_file: Path, run_dir: Path, clock: Clock | None = None) -> int:
+def run_child(
+    command: str,
+    *,
+    request_file: Path,
+    run_dir: Path,
+    clock: Clock | None = None,
+    pod: Pod | None = None,
+    processes: int = 1,
+    nodes: int = 1,
+) -> int:
     """Run one command to its end.
 
     Args:
@@ -69,6 +86,9 @@ def run_child(command: str, *, request_file: Path, run_dir: Path, clock: Clock |
         request_file: TrainRequest as JSON.
         run_dir: Run folder; made if missing.
         clock: The system's by default.
+        pod: Set in a pod of a cluster: progress over HTTP, last words for the kubelet, checkpoints in object storage.
+        processes: Training processes on this machine.
+        nodes: Machines that train together.
 
     Returns:
         The exit code; `report.json` says the rest.
@@ -81,31 +101,48 @@ def run_child(command: str, *, request_file: Path, run_dir: Path, clock: Clock |
     clock = clock or SystemClock()
     before = _end_of_the_one_before(folder.report)
     attempt = _Attempt(clock, clock.now(), clock.monotonic(), folder.work / _USAGE_FILE, before)
-    job = _UNKNOWN_JOB
-    report: TrainReport
-    with _log_file(folder.log):
-        try:
-            request = _read_request(request_file)
-            job = request.job
-            attempt.gpus = request.compute.gpus
-            stop = Stop()
-            stop.install()
-            child = Child(request, folder, clock, stop, ProgressWriter(folder.progress, clock))
-            attempt.child = child
-            _log.info("child_started", command=command, job=f"{job.namespace}/{job.name}", uid=job.uid)
-            with get_tracer(__name__).start_as_current_span(
-                f"graft.trainer.{command}",
-                extract_context({TRACEPARENT: request.traceparent or ""}),
-                attributes={"graft.job": f"{job.namespace}/{job.name}"},
-            ):
-                report = _COMMANDS[command](child)
-        except Exception as err:  # noqa: BLE001  # the process edge: whatever it was, the report says so
-            report = _report_failure(command, job, attempt, err)
-    report = _complete(report, attempt)
-    write_atomic(folder.report, report.to_json())
+    progress = ProgressWriter(folder.progress, clock)
+    with _log_file(folder.log), pod.served(progress) if pod else contextlib.nullcontext():
+        attempt.processes, attempt.nodes = processes, nodes
+        report = _complete(_run(command, request_file, folder, attempt, progress, pod), attempt)
+        write_atomic(folder.report, report.to_json())
+        if pod is not None:
+            pod.leave(report, attempt.child)
     stop_tracing()
     _log.info("child_ended", command=command, exit_class=report.exit_class.value, message=report.message)
     return EXIT_CODES[report.exit_class]
+
+
+def _run(  # one call, all of it made by run_child
+    command: str, request_file: Path, folder: RunFolder, attempt: _Attempt, progress: ProgressWriter, pod: Pod | None
+) -> TrainReport:
+    job = _UNKNOWN_JOB
+    try:
+        request = _read_request(request_file)
+        job = request.job
+        attempt.gpus = request.compute.gpus * (request.compute.nodes or 1)
+        stop = Stop()
+        stop.install()
+        child = Child(request, folder, attempt.clock, stop, progress, train_seconds=attempt.train_seconds)
+        child.processes, child.nodes = attempt.processes, attempt.nodes
+        child.node_rank = int(os.environ.get("PET_NODE_RANK", "0")) if attempt.nodes > 1 else 0
+        attempt.child = child
+        if pod is not None:
+            attempt.reason = pod.enter(child, role_of(command), attempt.usage_file) or attempt.reason
+        _log.info("child_started", command=command, job=f"{job.namespace}/{job.name}", uid=job.uid)
+        with get_tracer(__name__).start_as_current_span(
+            f"graft.trainer.{command}",
+            extract_context({TRACEPARENT: request.traceparent or ""}),
+            attributes={"graft.job": f"{job.namespace}/{job.name}"},
+        ):
+            return _COMMANDS[command](child)
+    except Exception as err:  # noqa: BLE001  # the process edge: whatever it was, the report says so
+        return _report_failure(command, job, attempt, err)
+
+
+def role_of(command: str) -> Literal["check", "train"]:
+    """Say which child a command is the work of."""
+    return "check" if command == "validate" else "train"
 
 
 def _end_of_the_one_before(path: Path) -> str:
@@ -136,7 +173,7 @@ def _report_failure(command: str, job: ObjectRef, attempt: _Attempt, error: Exce
         {
             **known,
             "job": job,
-            "role": "check" if command == "validate" else "train",
+            "role": role_of(command),
             "exit_class": kind,
             "message": message,
             "path": path,

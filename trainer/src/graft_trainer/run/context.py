@@ -28,6 +28,7 @@ from graft_trainer.modeling.tokens import (
 )
 from graft_trainer.run.folder import RunFolder
 from graft_trainer.run.progress import ProgressWriter
+from graft_trainer.run.remote import RemoteState
 from graft_trainer.run.signals import Stop
 
 __all__ = ["Child", "Prepared", "prepare"]
@@ -45,6 +46,23 @@ class Child:
     findings: dict[str, Any] = field(default_factory=dict[str, Any])
     """Fields of the report that are known already; a failure tells them too."""
     resumed_from_step: int = 0
+    is_pod: bool = False
+    """A check then runs on another node than the training: it says nothing about GPUs."""
+    remote: RemoteState | None = None
+    """Where what must outlive the pod is kept."""
+    processes: int = 1
+    """Processes that train on this machine, one a GPU."""
+    nodes: int = 1
+    """Machines that train."""
+    node_rank: int = 0
+    """Which of them this is; the first one evaluates and publishes."""
+    train_seconds: Callable[[], int] = lambda: 0
+    """Seconds of all attempts up to now."""
+
+    @property
+    def is_first_node(self) -> bool:
+        """Whether this machine tells and publishes for all."""
+        return self.node_rank == 0
 
     def should_stop(self) -> bool:
         """Say whether SIGTERM came."""
@@ -62,6 +80,12 @@ class Child:
     def evaluated(self, eval_loss: float) -> None:
         """Pass a validation loss on."""
         self.progress.evaluated(eval_loss)
+
+    def saved(self, checkpoint: Path) -> None:
+        """Store a checkpoint where another node finds it."""
+        if self.remote is not None:
+            self.remote.push_checkpoint(checkpoint)
+            self.remote.write_state(self.train_seconds())
 
 
 @dataclass(frozen=True)
@@ -118,7 +142,8 @@ def prepare(child: Child) -> Prepared:
         special_tokens=special_texts(found.folder),
     )
     child.findings["dataset"] = data.status
-    if pinned is not None and pinned.labels != data.labels:
+    # Labels follow from the data; a report that had no room for them leaves the digest as their pin.
+    if pinned is not None and pinned.labels and pinned.labels != data.labels:
         raise DatasetError(
             f"the data has {len(data.labels)} labels, the check saw {len(pinned.labels)} or others; start a new FineTuneJob",
             reason="DatasetChanged",

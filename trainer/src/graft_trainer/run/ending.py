@@ -3,6 +3,7 @@
 exception                                            exit class
 DatasetError                                         InvalidDataset
 Preempted, Diverged, OutOfMemory, BaseModelRefused   by name (PolicyDenied for the last)
+WorkerFailed                                         the worker's own
 Corrupt                                              CorruptObject
 Unavailable, NotReady, disk and network errors       Infrastructure
 InvalidInput (NotSupported too), Conflict            InvalidSpec
@@ -14,6 +15,7 @@ from graft_core.contracts.exit_codes import ExitClass
 from graft_core.errors import Conflict, Corrupt, GraftError, InvalidInput, NotReady, Unavailable
 from graft_trainer.data.faults import DatasetError
 from graft_trainer.modeling.faults import BaseModelRefused, Diverged, OutOfMemory, Preempted
+from graft_trainer.run.workers import WorkerFailed
 
 __all__ = ["Ending", "ending_of"]
 
@@ -40,6 +42,8 @@ _POLICY_REASONS = frozenset(
 
 def ending_of(error: BaseException) -> Ending:
     """Classify; the table is in the module's docstring."""
+    if isinstance(error, WorkerFailed):
+        return error.end.exit_class, error.end.message, error.end.path
     if isinstance(error, GraftError):
         kind = next((kind for cls, kind in _BY_TYPE if isinstance(error, cls)), ExitClass.BUG)
         if error.reason in _POLICY_REASONS:

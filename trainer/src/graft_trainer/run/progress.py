@@ -14,6 +14,9 @@ __all__ = ["ProgressWriter", "to_decimal"]
 MIN_INTERVAL_S: Final = 0.5
 """Steps in between are not told; the last one of a phase always is."""
 
+TAIL_BYTES: Final = 8192
+"""More than a few lines."""
+
 
 def to_decimal(value: float) -> str | None:
     """Write a number as the API's decimal strings, six significant digits; None where it is NaN or infinite."""
@@ -31,6 +34,8 @@ class ProgressWriter:
         self._status = ProgressStatus(steps="0/0")
         self._eval_loss: str | None = None
         self._resumed_from = 0
+        self.newest = ""
+        """The newest line, as JSON; empty before there is one. Other threads may read it."""
         # A kill may have torn the last line; start the next one on its own.
         if path.exists() and path.stat().st_size and not path.read_bytes().endswith(b"\n"):
             self._append("\n")
@@ -38,6 +43,18 @@ class ProgressWriter:
     def resumed(self, step: int) -> None:
         """Remember the checkpoint that this attempt went on from."""
         self._resumed_from = step
+
+    def follow(self) -> int:
+        """Take over where other processes are that write to the same file; return the step they went on from."""
+        for line in reversed(_tail(self._path).split("\n")):
+            try:
+                found = Progress.model_validate_json(line)
+            except ValueError:
+                continue
+            self._status, self._eval_loss, self._resumed_from = found.status, found.eval_loss, found.resumed_from_step
+            self.newest = line
+            break
+        return self._resumed_from
 
     def enter(self, phase: TrainPhase) -> None:
         """Begin a phase."""
@@ -65,7 +82,8 @@ class ProgressWriter:
             eval_loss=self._eval_loss,
             resumed_from_step=self._resumed_from,
         )
-        self._append(line.to_json() + "\n")
+        self.newest = line.to_json()
+        self._append(self.newest + "\n")
 
     def _append(self, line: str) -> None:
         descriptor = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
@@ -73,3 +91,12 @@ class ProgressWriter:
             os.write(descriptor, line.encode())
         finally:
             os.close(descriptor)
+
+
+def _tail(path: Path) -> str:
+    """Read the last few lines; the file grows for as long as a training takes."""
+    if not path.exists():
+        return ""
+    with path.open("rb") as file:
+        file.seek(max(0, path.stat().st_size - TAIL_BYTES))
+        return file.read().decode(errors="replace")

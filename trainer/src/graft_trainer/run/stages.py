@@ -4,28 +4,29 @@ A stage whose result is there is not done again, so a killed child goes on where
 `evaluation.json`, `staged/`, and at last the pointer in object storage, which ends everything.
 """
 
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from graft_core.api.v1alpha1.finetunejob import ArtifactStatus
-from graft_core.api.v1alpha1.task import TaskType
 from graft_core.contracts.exit_codes import ExitClass
 from graft_core.contracts.train_report import TrainReport
 from graft_core.errors import NotReady
+from graft_core.storage.base import ObjectStore
 from graft_core.storage.objects import open_store
 from graft_core.tasks.messages import to_text
 from graft_core.telemetry.logs import get_log
 from graft_core.telemetry.tracing import get_tracer
-from graft_trainer.data.records import Record
+from graft_trainer.data.credentials import output_env
 from graft_trainer.evaluate.result import EvaluationResult, Shown, build_result
-from graft_trainer.methods.plan import TrainPlan, check_class_weights, record_weight
+from graft_trainer.methods.plan import check_class_weights
 from graft_trainer.modeling.durable import write_atomic
-from graft_trainer.modeling.encode import ChatEncoder, TextEncoder, prompt_of
+from graft_trainer.modeling.encode import prompt_of
+from graft_trainer.publish.read_back import read_back
 from graft_trainer.publish.upload import Published, published_before, upload
 from graft_trainer.run.artifact import stage_artifact
 from graft_trainer.run.check import check_gpus, check_support
 from graft_trainer.run.context import Child, Prepared, prepare
+from graft_trainer.run.training import limit_threads, train_here
+from graft_trainer.run.workers import train_in_processes
 
 __all__ = ["evaluate", "publish", "run_all", "train"]
 
@@ -59,6 +60,8 @@ def run_all(child: Child) -> TrainReport:
         return _tell_published(child, before)
     prepared = _begin(child)
     _train(child, prepared)
+    if not child.is_first_node:
+        return _report(child)
     _evaluate(child, prepared)
     _publish(child, prepared)
     return _report(child)
@@ -67,7 +70,7 @@ def run_all(child: Child) -> TrainReport:
 @_tracer.start_as_current_span("graft.trainer.prepare")
 def _begin(child: Child) -> Prepared:
     child.progress.enter("Preparing")
-    check_support(child.request)
+    check_support(child.request, can_share=child.processes > 1)
     check_gpus(child.request)
     prepared = prepare(child)
     check_class_weights(child.request.training.class_weights, prepared.task)
@@ -76,68 +79,24 @@ def _begin(child: Child) -> Prepared:
 
 @_tracer.start_as_current_span("graft.trainer.train")
 def _train(child: Child, prepared: Prepared) -> None:
+    if child.remote is not None:
+        child.remote.pull(child.folder.checkpoints, child.folder.trained)
     if child.folder.trained.exists():
         return
     child.progress.enter("Training")
-    _limit_threads(child)
-    # torch, transformers, PEFT and TRL: seconds that a child without anything to train does not pay.
-    from graft_trainer.methods.train import train_adapter
-
-    request = child.request
-    plan = TrainPlan(
-        base=prepared.base,
-        task=prepared.task,
-        adapter=request.method.adapter,
-        training=request.training,
-        checkpoints=child.folder.checkpoints,
-        on_gpu=request.compute.gpus > 0,
-    )
-    method = _classification(prepared, child) if _is_classifier(prepared) else _sft(prepared, child)
     began = child.clock.monotonic()
-    with child.stop.deferred():
-        history = train_adapter(plan, method, child, child.clock, child.folder.trained)
+    if child.processes * child.nodes > 1:
+        train_in_processes(child, prepared)
+    else:
+        train_here(child, prepared)
+    if child.remote is not None and child.is_first_node:
+        child.remote.push_trained(child.folder.trained)
     _log.info(
-        "trained", steps=history.steps, best_step=history.best_step, seconds=round(child.clock.monotonic() - began, 1),
-        micro_batch=history.micro_batch, resumed_from_step=child.resumed_from_step,
-    )  # fmt: skip
-
-
-def _is_classifier(prepared: Prepared) -> bool:
-    return prepared.task.type is TaskType.CLASSIFICATION
-
-
-def _classification(prepared: Prepared, child: Child) -> Any:  # noqa: ANN401  # its module brings torch
-    from graft_trainer.methods.classification import Classification
-    from graft_trainer.modeling.tokenizer import load_tokenizer
-
-    tokenizer = load_tokenizer(prepared.base)
-    encoder = TextEncoder(tokenizer.backend_tokenizer, prepared.task)
-    labels = prepared.task.labels or ()
-    index = {label: i for i, label in enumerate(labels)}
-    weights = child.request.training.class_weights
-
-    def rows(records: Sequence[Record]) -> list[tuple[list[int], int, float]]:
-        return [
-            (encoder.prompt_ids(r), index[r.label or ""], record_weight(weights, r.answer, r.label)) for r in records
-        ]
-
-    return Classification(
-        tokenizer.pad_token_id or 0, labels, rows(prepared.data.train), rows(prepared.data.validation)
+        "trained",
+        seconds=round(child.clock.monotonic() - began, 1),
+        resumed_from_step=child.resumed_from_step,
+        processes=child.processes * child.nodes,
     )
-
-
-def _sft(prepared: Prepared, child: Child) -> Any:  # noqa: ANN401  # its module brings torch
-    from graft_trainer.methods.sft import Sft
-    from graft_trainer.modeling.tokenizer import load_tokenizer
-
-    training = child.request.training
-    tokenizer = load_tokenizer(prepared.base)
-    encoder = ChatEncoder(tokenizer, prepared.task, completion_only=training.completion_only_loss)
-
-    def rows(records: Sequence[Record]) -> list[Any]:
-        return [(encoder.encode(r), record_weight(training.class_weights, r.answer, r.label)) for r in records]
-
-    return Sft(tokenizer, rows(prepared.data.train), rows(prepared.data.validation))
 
 
 @_tracer.start_as_current_span("graft.trainer.evaluate")
@@ -147,7 +106,7 @@ def _evaluate(child: Child, prepared: Prepared) -> EvaluationResult:
         return EvaluationResult.model_validate_json(path.read_text(encoding="utf-8"))
     _need(child.folder.trained, "train")
     child.progress.enter("Evaluating")
-    _limit_threads(child)
+    limit_threads(child)
     from graft_trainer.evaluate.run import EvaluationPlan, score_adapter
 
     request, test = child.request, list(prepared.data.test)
@@ -182,7 +141,7 @@ def _publish(child: Child, prepared: Prepared) -> Published:
         _need(child.folder.evaluation, "evaluate")
         child.progress.enter("Publishing")
         manifest = stage_artifact(child, prepared, _evaluate(child, prepared))
-        store, prefix = open_store(child.request.output_prefix)
+        store, prefix = _open_output(child)
         before = upload(store, prefix, child.folder.staged, manifest)
         _log.info("published", uri=before.uri, digest=manifest.digest)
     _tell_published(child, before)
@@ -190,12 +149,20 @@ def _publish(child: Child, prepared: Prepared) -> Published:
 
 
 def _published_before(child: Child) -> Published | None:
-    store, prefix = open_store(child.request.output_prefix)
+    store, prefix = _open_output(child)
     return published_before(store, prefix, child.request.job.uid)
+
+
+def _open_output(child: Child) -> tuple[ObjectStore, str]:
+    return open_store(child.request.output_prefix, output_env())
 
 
 def _tell_published(child: Child, published: Published) -> TrainReport:
     manifest = published.manifest
+    store, prefix = _open_output(child)
+    read_back(store, published, prefix, child.folder.work)
+    if child.remote is not None:
+        child.remote.drop_work()
     child.findings |= {
         "dataset": manifest.dataset,
         "base_revision": manifest.base_model.revision,
@@ -224,11 +191,3 @@ def _report(child: Child) -> TrainReport:
 def _need(path: Path, stage: str) -> None:
     if not path.exists():
         raise NotReady(f"there is nothing to go on from: run `graft-trainer {stage}` with this --run-dir first")
-
-
-def _limit_threads(child: Child) -> None:
-    threads = child.request.compute.threads
-    if threads is not None:
-        import torch
-
-        torch.set_num_threads(threads)
