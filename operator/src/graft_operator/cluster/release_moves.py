@@ -67,11 +67,7 @@ class Mover:
         self._defaults = defaults
 
     async def keep_recipe(self, view: KubeView, target: Target, origin: Origin) -> None:
-        """Write the recipe of a revision ahead of its arm; one that is kept stays as it is.
-
-        Raises:
-            Conflict: Its name is taken by something else.
-        """
+        """Write the recipe of a revision ahead of its arm; one that is kept stays as it is. Conflict: its name is somebody else's."""
         release = view.release
         if target.revision in view.records:
             return

@@ -115,6 +115,10 @@ class ClusterReleaseShell:
     async def apply(self, action: ModelReleaseAction, release: ModelRelease) -> None:
         """Carry one action out, on what the pass that decided it saw.
 
+        Args:
+            action: As decided.
+            release: The release.
+
         Raises:
             Conflict: There was no such pass, or what it saw has changed.
         """

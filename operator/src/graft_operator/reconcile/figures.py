@@ -38,11 +38,7 @@ def wanted_since(release: ModelRelease, now: datetime) -> datetime | None:
 
 
 def parse_figures(text: str) -> dict[str, Counts]:
-    """Read the figures that the verdict needs from a Prometheus page, by revision label.
-
-    Raises:
-        ValueError: The page is malformed.
-    """
+    """Read the figures that the verdict needs from a Prometheus page, by revision label; ValueError where it is malformed."""
     found: dict[str, Counts] = {}
     for family in text_string_to_metric_families(text):
         for sample in family.samples:

@@ -55,7 +55,7 @@ RETRY_S = 1.0
 
 
 def plan(action: CreateArm | SetWeights | RemoveArm, view: KubeView) -> Move | None:
-    """Plan the write that an action means.
+    """Plan the write that an action means; NotReady where something must come first that is not ours to do.
 
     Args:
         action: As decided on this view.
@@ -63,9 +63,6 @@ def plan(action: CreateArm | SetWeights | RemoveArm, view: KubeView) -> Move | N
 
     Returns:
         The write; None where it is done already.
-
-    Raises:
-        NotReady: Something must come first that is not ours to do.
     """
     match action:
         case CreateArm(revision=revision):

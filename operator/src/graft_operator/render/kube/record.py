@@ -103,6 +103,12 @@ def render_record(
 def read_recipe(record: dict[str, Any]) -> Recipe:
     """Read a record.
 
+    Args:
+        record: The ConfigMap.
+
+    Returns:
+        Its recipe.
+
     Raises:
         Corrupt: It is none that Graft wrote.
     """
