@@ -10,14 +10,16 @@ from tests.house import ROOT
 
 PAGE = ROOT / "docs" / "user" / "troubleshooting.md"
 SOURCES = sorted((ROOT / "operator" / "src" / "graft_operator" / "reconcile").glob("*.py"))
-CHILDREN = ROOT / "operator" / "src" / "graft_operator" / "local" / "children.py"
+OPERATOR = ROOT / "operator" / "src" / "graft_operator"
+CHILDREN = (OPERATOR / "local" / "child_view.py", OPERATOR / "reconcile" / "kube" / "child.py")
+"""Where children are read: on one machine, and on a cluster."""
 CAMEL = re.compile(r"[A-Z][a-z]+(?:[A-Z][a-z]+)*")
 
 NO_REASONS = {
     *("True", "False", "Unknown", "Normal", "Warning"),
     *("Scheduled", "AnalysisHealthy", "ArtifactVerified", "TrafficSplit", "Suspended"),  # conditions
     *("Suspend", "Watchdog", "End"),  # StopReason
-    *("InsufficientEvidence", "Job", "Orphan"),  # values of fields
+    *("InsufficientEvidence", "Job", "Orphan", "TrainJob"),  # values of fields
 }
 """CamelCase words of the reconcilers that are something else."""
 
@@ -41,7 +43,7 @@ def _reasons_in_code() -> set[str]:
     found = {word for path in SOURCES for word in _words(ast.parse(path.read_text(encoding="utf-8")))}
     found |= {kind.value for kind in ExitClass} - NO_CONDITION
     found |= {"Preparing", "Training", "Evaluating", "Publishing"}  # graft_core.contracts.train_report.TrainPhase
-    return (found | _pending_reasons(CHILDREN)) - NO_REASONS
+    return found.union(*map(_pending_reasons, CHILDREN)) - NO_REASONS
 
 
 def _pending_reasons(path: Path) -> set[str]:
