@@ -22,7 +22,7 @@ export PYRIGHT_PYTHON_IGNORE_WARNINGS := 1
 
 .PHONY: help
 help: ## Print this help
-	@awk 'BEGIN {FS = ":.*## "} /^[a-z][a-z-]*:.*## / {printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z][a-z0-9-]*:.*## / {printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 .PHONY: setup
 setup: ## Make .venv from the locks, fetching uv if there is none (a second run takes a moment)
@@ -44,6 +44,18 @@ fast: setup ## Run the unit tests only (under a minute)
 .PHONY: controlplane
 controlplane: setup ## Run the tests that need a real kube-apiserver and etcd (built once from Go modules)
 	$(BIN)/python -m pytest -m cluster $(PYTEST_ARGS)
+
+.PHONY: cluster-up
+cluster-up: setup ## Start a Kubernetes of one node in a network namespace of its own (Linux, root)
+	@$(BIN)/python -m tests.cluster up
+
+.PHONY: cluster-down
+cluster-down: setup ## Stop it, or clear what a crash left of it
+	@$(BIN)/python -m tests.cluster down
+
+.PHONY: e2e
+e2e: setup ## Run the tests on that node, from start to stop, or on the cluster that KUBECONFIG names
+	@$(BIN)/python -m tests.cluster e2e $(PYTEST_ARGS)
 
 .PHONY: test-all
 test-all: test ## Everything there is to run: today the same as test

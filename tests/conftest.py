@@ -12,6 +12,12 @@ from hypothesis import HealthCheck, settings
 
 __all__: list[str] = []
 
+pytest_plugins = ["tests.cluster.fixtures"]
+"""Fixtures of the test cluster, for `cluster` tests in any folder; importing them costs nothing."""
+
+MEANT_FOR_TESTS = ("GRAFT_TEST_", "GRAFT_KSERVE")
+"""Beginnings of the settings that are for the tests themselves."""
+
 LOOPBACK = ["127.0.0.1", "::1", "localhost", "0.0.0.0"]
 """Hosts a marked test may connect to."""
 
@@ -38,7 +44,7 @@ settings.load_profile("graft")
 
 def pytest_configure() -> None:
     """Forget what the developer's shell says to Graft: tests pass their settings themselves."""
-    for name in [name for name in os.environ if name.startswith("GRAFT_") and not name.startswith("GRAFT_TEST_")]:
+    for name in [name for name in os.environ if name.startswith("GRAFT_") and not name.startswith(MEANT_FOR_TESTS)]:
         del os.environ[name]
     # A shell that runs tests in the background has them ignore Ctrl-C, and every process they start would inherit that.
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:

@@ -1,0 +1,97 @@
+"""The cluster from the command line, as make calls it.
+
+python -m tests.cluster up                        start a cluster of one node
+python -m tests.cluster down                      stop it, or clear what is left of it
+python -m tests.cluster run -- COMMAND...         run a command where the cluster is
+python -m tests.cluster e2e [PYTEST ARGUMENT...]  up, tests/cluster/e2e, down
+"""
+
+import argparse
+import os
+import subprocess
+import sys
+
+from tests.cluster.errors import BedError
+from tests.house import ROOT
+
+__all__ = ["main"]
+
+INSIDE = "GRAFT_TEST_NODE"
+"""Tells the tests which cluster they run on: `own` or `external`; KUBECONFIG names it."""
+TESTS = "tests/cluster/e2e"
+
+
+def main() -> int:
+    """Do as told; the exit code is the command's."""
+    parser = argparse.ArgumentParser(prog="tests.cluster", description="A Kubernetes of one node, for tests.")
+    parser.add_argument("verb", choices=["up", "start-inside", "down", "run", "e2e"])
+    parser.add_argument("rest", nargs=argparse.REMAINDER, help="a command, or arguments of pytest")
+    arguments = parser.parse_args()
+    rest = arguments.rest[1:] if arguments.rest[:1] == ["--"] else arguments.rest
+    try:
+        return VERBS[arguments.verb](rest)
+    except BedError as error:
+        sys.stderr.write(f"cluster: {error}\n")
+        return 1
+
+
+def up(_rest: list[str]) -> int:
+    """Start a cluster; one that does not come up is taken down again, its logs kept beside."""
+    from tests.cluster.node import cluster
+
+    cluster.prepare()
+    done = _inside([sys.executable, "-m", "tests.cluster", "start-inside"])
+    if done:
+        cluster.down()
+    return done
+
+
+def start_inside(_rest: list[str]) -> int:
+    """The part of `up` that runs in the namespace."""
+    from tests.cluster.node import cluster
+
+    cluster.start()
+    return 0
+
+
+def down(_rest: list[str]) -> int:
+    """Stop it, or clear what is left of it."""
+    from tests.cluster.node import cluster
+
+    cluster.down()
+    return 0
+
+
+def run(rest: list[str]) -> int:
+    """Run a command in the cluster's namespace."""
+    return _inside(rest)
+
+
+def e2e(rest: list[str]) -> int:
+    """Run the tests on a node of our own, or on the cluster that `KUBECONFIG` names."""
+    pytest = [sys.executable, "-m", "pytest", "-m", "cluster", TESTS, *rest]
+    given = os.environ.get("KUBECONFIG")
+    if given:
+        sys.stderr.write(f"cluster: using the one of KUBECONFIG={given!r}\n")
+        return subprocess.run(pytest, cwd=ROOT, env={**os.environ, INSIDE: "external"}, check=False).returncode
+    failed = up([])
+    if failed:
+        return failed
+    try:
+        return _inside(pytest)
+    finally:
+        down([])
+
+
+def _inside(command: list[str]) -> int:
+    from tests.cluster.node.machine import enter
+    from tests.cluster.node.places import KUBECONFIG
+
+    env = {**os.environ, INSIDE: "own", "KUBECONFIG": str(KUBECONFIG)}
+    return subprocess.run([*enter(), *command], cwd=ROOT, env=env, check=False).returncode
+
+
+VERBS = {"up": up, "start-inside": start_inside, "down": down, "run": run, "e2e": e2e}
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,75 @@
+"""Fixtures for tests marked `cluster`, wherever they are: tests/conftest.py makes them known to all folders.
+
+    control_plane   one etcd and kube-apiserver for the whole session, with Graft's, KServe's and the Gateway API's CRDs
+    namespace       a fresh namespace in it, for one test
+    own_plane       a control plane of the test's own: for tests that kill it, fill it, or count what it was asked
+
+They import what they need when they are asked for, so that unit tests don't wait for it.
+"""
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from typing import TYPE_CHECKING, Protocol, TypeVar
+
+import pytest
+
+from tests.cluster.errors import NothingToRun
+
+if TYPE_CHECKING:
+    from tests.cluster.controlplane import ControlPlane
+
+__all__ = ["StartPlane", "control_plane", "namespace", "own_plane", "start_or_skip"]
+
+T = TypeVar("T")
+
+
+class StartPlane(Protocol):
+    """Starts a control plane that ends with the test; arguments as for `ControlPlane.start`."""
+
+    def __call__(self, *, audit: bool = False, controllers: tuple[str, ...] = ()) -> "ControlPlane":
+        """Start one without CRDs."""
+        ...
+
+
+@pytest.fixture(scope="session")
+def control_plane() -> Iterator["ControlPlane"]:
+    """The session's control plane, with all CRDs that the operator meets."""
+    from tests.cluster.controlplane import ControlPlane
+    from tests.cluster.crds import GATEWAY_API, KSERVE, install, our_crds
+
+    with start_or_skip(ControlPlane.start) as plane:
+        install(plane.api, [*our_crds(), *GATEWAY_API.crds(), *KSERVE.crds()])
+        yield plane
+
+
+@pytest.fixture
+def namespace(control_plane: "ControlPlane") -> str:
+    """A namespace in which nobody else works."""
+    from tests.cluster.tenants import make_namespace
+
+    return make_namespace(control_plane.api)
+
+
+@pytest.fixture
+def own_plane() -> Iterator[StartPlane]:
+    """Start control planes of the test's own."""
+    from tests.cluster.controlplane import ControlPlane
+
+    with ExitStack() as planes:
+
+        def start(*, audit: bool = False, controllers: tuple[str, ...] = ()) -> ControlPlane:
+            return planes.enter_context(start_or_skip(lambda: ControlPlane.start(audit=audit, controllers=controllers)))
+
+        yield start
+
+
+def start_or_skip(start: Callable[[], T]) -> T:
+    """Start a part of the bed; where there is nothing to run, skip the test, and fail it in CI."""
+    try:
+        return start()
+    except NothingToRun as nothing:
+        message = f"NOT TESTED, no Kubernetes here: {nothing}"
+        if os.environ.get("CI"):
+            pytest.fail(message)
+        pytest.skip(message)

@@ -1,0 +1,153 @@
+"""Programs built from the Go modules in this folder, once a content, and kept outside the checkout.
+
+    ${XDG_CACHE_HOME:-~/.cache}/graft/<module>/<key>/<program>      key = hash of go.mod, go.sum, *.go, Go's version, flags
+
+A build is done in a folder beside it and renamed into place, so that a half-made one is never used; a lock file keeps two
+builders from doing the same work twice. Where modules come from is Go's own business (`go env GOPROXY`).
+"""
+
+import fcntl
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from time import monotonic
+
+from tests.cluster.errors import BedError, NothingToRun
+
+__all__ = ["GoModule", "cache_folder", "go_program"]
+
+HERE = Path(__file__).parent
+BUILD_TIMEOUT_S = 3600
+"""Ten times what two cores take for the largest module."""
+SHOWN_LINES = 30
+"""Of a failed build's output: the end tells what failed."""
+
+
+@dataclass(frozen=True, slots=True)
+class GoModule:
+    """One Go module and what is built from it."""
+
+    name: str
+    """Folder beside this file, and name in the cache."""
+    programs: Mapping[str, str]
+    """Package path by the name of the program."""
+    minutes: int
+    """Minutes that a first build takes on two cores, to tell whoever waits."""
+    ldflags: str = "-s -w"
+    links: tuple[str, ...] = ()
+    """Further names for the first program, which looks at the name it is called by."""
+
+    def build(self) -> Path:
+        """Return the folder with the programs, built now if they are not there yet.
+
+        Raises:
+            NothingToRun: There is no Go on this machine and nothing was built before.
+            BedError: The build failed.
+        """
+        go = go_program(self.name)
+        ready = cache_folder() / self.name / self._key(go)
+        if not ready.is_dir():
+            with _locked(ready.with_suffix(".lock")):
+                if not ready.is_dir():
+                    self._build_into(ready, go)
+        return ready
+
+    def _key(self, go: str) -> str:
+        folder = HERE / self.name
+        version = _output([go, "env", "GOVERSION", "GOOS", "GOARCH"], folder)
+        digest = hashlib.sha256("\0".join([version, self.ldflags, *self.programs.values(), *self.links]).encode())
+        for path in sorted([*folder.glob("go.*"), *folder.rglob("*.go")]):
+            digest.update(str(path.relative_to(folder)).encode() + b"\0" + path.read_bytes() + b"\0")
+        return digest.hexdigest()[:20]
+
+    def _build_into(self, ready: Path, go: str) -> None:
+        _say(f"building {', '.join(self.programs)}: about {self.minutes} min the first time, then never again")
+        started = monotonic()
+        with tempfile.TemporaryDirectory(dir=ready.parent, prefix="building-") as made:
+            for program, package in self.programs.items():
+                command = [go, "build", "-mod=readonly", "-trimpath", "-ldflags", self.ldflags]
+                _run([*command, "-o", f"{made}/{program}", package], HERE / self.name, env={"CGO_ENABLED": "0"})
+            for link in self.links:
+                Path(made, link).symlink_to(next(iter(self.programs)))
+            Path(made).chmod(0o755)
+            Path(made).rename(ready)
+        _say(f"built {', '.join(self.programs)} in {monotonic() - started:.0f} s")
+
+
+def cache_folder() -> Path:
+    """Where built programs and downloaded parts are kept between runs."""
+    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(base) / "graft"
+
+
+def go_program(purpose: str) -> str:
+    """Return Go's path.
+
+    Args:
+        purpose: What it is wanted for; stands in the error.
+
+    Returns:
+        Path of the `go` command.
+
+    Raises:
+        NothingToRun: There is no Go.
+    """
+    go = shutil.which("go")
+    if go is None:
+        raise NothingToRun(
+            f"go is not on PATH, and the test cluster's {purpose!r} is built with it; install Go >= 1.25,"
+            " or set KUBEBUILDER_ASSETS to a folder with etcd and kube-apiserver (1.31 or newer)"
+        )
+    return go
+
+
+@contextmanager
+def _locked(path: Path) -> Generator[None, None, None]:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            _say(f"another build of {path.parent.name} is going on; waiting for it")
+            fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def _output(command: list[str], folder: Path) -> str:
+    return _run(command, folder).strip()
+
+
+def _run(command: list[str], folder: Path, env: Mapping[str, str] | None = None) -> str:
+    try:
+        done = subprocess.run(
+            command,
+            cwd=folder,
+            env={**os.environ, **(env or {})},
+            capture_output=True,
+            text=True,
+            timeout=BUILD_TIMEOUT_S,
+            check=False,
+        )
+    except subprocess.TimeoutExpired as slow:
+        raise BedError(
+            f"{' '.join(command)} took more than {BUILD_TIMEOUT_S} s; what it compiled is kept, so try again"
+        ) from slow
+    if done.returncode:
+        tail = "\n".join(done.stderr.splitlines()[-SHOWN_LINES:])
+        raise BedError(
+            f"{' '.join(command)} in {folder} failed with {done.returncode}:\n{tail}\n"
+            "The modules come from the proxy that `go env GOPROXY` names; is it within reach?"
+        )
+    return done.stdout
+
+
+def _say(text: str) -> None:
+    # pytest captures sys.stderr; whoever waits for minutes should see why.
+    (sys.__stderr__ or sys.stderr).write(f"cluster: {text}\n")

@@ -1,0 +1,114 @@
+"""What stands beside Kubernetes on the node: Traefik as gateway, an S3 server, and the stand-in for KServe."""
+
+import os
+import secrets
+import sys
+from pathlib import Path
+from typing import Any
+
+import httpx
+import yaml
+
+from tests.cluster.api import Api
+from tests.cluster.kserve_standin.admission import install_validation
+from tests.cluster.node.machine import NODE_IP
+from tests.cluster.node.places import KUBECONFIG
+from tests.cluster.processes import HOST, Processes, until
+from tests.cluster.programs import GATEWAY, S3
+from tests.house import ROOT
+
+__all__ = ["GATEWAY_PORT", "MODULES", "S3_PORT", "is_kserve_external", "start"]
+
+MODULES = (GATEWAY, S3)
+GATEWAY_PORT = 80
+S3_PORT = 9000
+READY_S = 60
+GATEWAY_NAMESPACE = "kserve"
+GATEWAY_NAME = "kserve-ingress-gateway"
+"""Where KServe's own documentation puts it."""
+GATEWAY_API_VERSION = "gateway.networking.k8s.io/v1"
+
+OBJECTS: list[dict[str, Any]] = [
+    {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": GATEWAY_NAMESPACE}},
+    {
+        "apiVersion": GATEWAY_API_VERSION,
+        "kind": "GatewayClass",
+        "metadata": {"name": "traefik"},
+        "spec": {"controllerName": "traefik.io/gateway-controller"},
+    },
+    {
+        "apiVersion": GATEWAY_API_VERSION,
+        "kind": "Gateway",
+        "metadata": {"name": GATEWAY_NAME, "namespace": GATEWAY_NAMESPACE},
+        "spec": {
+            "gatewayClassName": "traefik",
+            "listeners": [
+                {
+                    "name": "http",
+                    "port": GATEWAY_PORT,
+                    "protocol": "HTTP",
+                    "allowedRoutes": {"namespaces": {"from": "All"}},
+                }
+            ],
+        },
+    },
+]
+
+
+def start(processes: Processes, api: Api, folder: Path) -> None:
+    """Start them all, and wait until the gateway answers and the S3 server listens."""
+    for item in OBJECTS:
+        api.apply(item)
+    _start_gateway(processes, api, folder)
+    _start_s3(processes, folder)
+    if not is_kserve_external():
+        install_validation(api)
+        command = [sys.executable, "-m", "tests.cluster.kserve_standin", "--kubeconfig", str(KUBECONFIG)]
+        processes.start("kserve-standin", "env", f"PYTHONPATH={ROOT}", *command)
+    until(lambda: _answers(GATEWAY_PORT), READY_S, "the gateway", processes)
+    until(lambda: _answers(S3_PORT), READY_S, "the S3 server", processes)
+
+
+def is_kserve_external() -> bool:
+    """Does the environment say that KServe itself is installed?"""
+    said = os.environ.get("GRAFT_KSERVE", "")
+    if said not in {"", "external"}:
+        raise ValueError(f"GRAFT_KSERVE={said!r}, expected 'external' where KServe is installed, or nothing")
+    return said == "external"
+
+
+def _start_gateway(processes: Processes, api: Api, folder: Path) -> None:
+    config = folder / "traefik.yaml"
+    config.touch(mode=0o600)  # it holds a token
+    settings = {
+        "entryPoints": {"web": {"address": f":{GATEWAY_PORT}"}},
+        "providers": {
+            "kubernetesGateway": {
+                "endpoint": api.access.server,
+                "token": api.access.token,
+                "certAuthFilePath": str(api.access.ca),
+                "statusAddress": {"ip": NODE_IP},
+            }
+        },
+        "global": {"checkNewVersion": False, "sendAnonymousUsage": False},
+    }
+    config.write_text(yaml.safe_dump(settings))
+    processes.start("traefik", GATEWAY.build() / "traefik", f"--configfile={config}")
+
+
+def _start_s3(processes: Processes, folder: Path) -> None:
+    data = folder / "s3"
+    data.mkdir()
+    keys = {"ROOT_ACCESS_KEY": "graft", "ROOT_SECRET_KEY": secrets.token_urlsafe(24)}
+    env = folder / "s3.env"
+    env.touch(mode=0o600)
+    env.write_text("".join(f"{name}={value}\n" for name, value in keys.items()))
+    command = [str(S3.build() / "versitygw"), "--port", f"0.0.0.0:{S3_PORT}", "posix", str(data)]
+    processes.start("s3", "env", *(f"{name}={value}" for name, value in keys.items()), *command)
+
+
+def _answers(port: int) -> bool:
+    try:
+        return httpx.get(f"http://{HOST}:{port}/", timeout=2, trust_env=False).status_code > 0
+    except httpx.TransportError:
+        return False
