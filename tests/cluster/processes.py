@@ -153,7 +153,8 @@ def free_port() -> int:
 def is_ready(server: httpx.Client) -> bool:
     """Does an API server say that it is ready?"""
     try:
-        return server.get("/readyz", timeout=2).is_success
+        # A server that has begun to listen may answer a handshake only seconds later.
+        return server.get("/readyz", timeout=httpx.Timeout(5, connect=0.5)).is_success
     except httpx.TransportError:
         return False
 
