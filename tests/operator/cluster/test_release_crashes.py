@@ -78,6 +78,7 @@ async def tell(version: Version, act: str, at: int, *, is_done: bool) -> tuple[R
 
 
 @pytest.mark.slow
+@pytest.mark.no_cover  # thousands of passes: what they reach, the unit tests have covered
 @pytest.mark.parametrize("act", ACTS)
 @pytest.mark.parametrize("version", ["weights", "unsplit", "knative"])
 async def test_a_death_at_any_write_changes_nothing_about_the_end(version: Version, act: str) -> None:

@@ -88,6 +88,7 @@ async def test_weights_that_a_person_changed_are_restored() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.no_cover  # thousands of passes: what they reach, the unit tests have covered
 async def test_kserve_taken_back_to_a_version_that_does_not_split_rolls_the_candidate_back_and_says_why() -> None:
     story = ReleaseStory()
     first = (await story.until(is_settled)).status.stable
@@ -144,6 +145,7 @@ async def test_a_weight_change_touches_no_deployment() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.no_cover  # thousands of passes: what they reach, the unit tests have covered
 async def test_recipes_are_kept_and_bounded() -> None:
     story = ReleaseStory(
         "unsplit",
