@@ -39,7 +39,7 @@ Examples:
 @click.option("--plain", is_flag=True, help="Print a log even on a terminal.")
 @click.option("--keep", is_flag=True, help="Leave everything running at the end until Ctrl-C.")
 def demo(*, state: Path, port: int, examples: Path | None, json_file: Path | None, plain: bool, keep: bool) -> None:
-    """Watch the whole story: train, prove, release, refuse, roll back. About five minutes on two cores.
+    """Watch the whole story: train, prove, release, refuse, roll back. Five to six minutes on two cores.
 
     Exit code 0 only if each act ended as it must.
     """
