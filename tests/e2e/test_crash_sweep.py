@@ -228,7 +228,11 @@ def has_ended(up: RealUp) -> bool:
         return True
     is_ready = [arm["ready"] for arm in up.status()["arms"]] == [True]
     phases = (up.phase("finetunejobs", "messages"), up.phase("modelreleases", "messages"))
-    return is_ready and phases == ("Succeeded", "Released") and up.classify("messages", ASKED[0]) is not None
+    if not is_ready or phases != ("Succeeded", "Released"):
+        return False
+    # An arm that was killed last is ready a moment before the status says so.
+    status = up.get("modelreleases", "messages")["status"]
+    return ("Ready", "True", "Ready") in conditions(status) and up.classify("messages", ASKED[0]) is not None
 
 
 def ending_of(up: RealUp) -> Ending:

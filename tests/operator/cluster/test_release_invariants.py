@@ -96,7 +96,12 @@ def test_no_order_of_happenings_takes_an_arm_away_that_is_served(version: Versio
         release = story.release
         assert release is not None
         assert release.status.candidate is None
-        assert release.status.stable is not None
-        assert release.status.stable.weight == 100
+        if release.status.stable is None:
+            # The first release was taken back before it served: row 11 waits for another spec.
+            outcomes = [entry.outcome for entry in release.status.history]
+            assert "RolledBack" in outcomes
+            assert "Promoted" not in outcomes
+        else:
+            assert release.status.stable.weight == 100
 
     asyncio.run(tell())
