@@ -3,7 +3,14 @@
 from typing import Final
 
 from graft_core.api.v1alpha1.serving import EngineType
-from graft_operator.reconcile.support import LOCAL_SHELL, Capabilities, KindSupport, RefusedValue
+from graft_operator.reconcile.support import (
+    LOCAL_SHELL,
+    Capabilities,
+    KindSupport,
+    RefusedValue,
+    is_one_of,
+    starts_with,
+)
 
 __all__ = ["CLUSTER_MODELRELEASE", "ON_CLUSTER"]
 
@@ -24,10 +31,6 @@ _NOT_HERE: Final = {"spec.rollout.stickyHeader": None}
 """The Gateway API splits at random; keeping a user on an arm needs a router of our own."""
 
 
-def _is_file(value: object) -> bool:
-    return isinstance(value, str) and value.startswith("file:")
-
-
 CLUSTER_MODELRELEASE: Final = KindSupport(
     used=(*(path for path in _LOCAL.used if path not in _NOT_HERE), *_HERE.values()),
     refused={path: unset for path, unset in _LOCAL.refused.items() if path not in _HERE} | _NOT_HERE,
@@ -35,11 +38,11 @@ CLUSTER_MODELRELEASE: Final = KindSupport(
         *(rule for rule in _LOCAL.values if rule.path not in {"spec.engine.type", "spec.engine.resources.gpus"}),
         RefusedValue(
             "spec.engine.type",
-            lambda value: value in {EngineType.OPENAI, EngineType.HUGGINGFACE, EngineType.SAGEMAKER},
+            is_one_of(EngineType.OPENAI, EngineType.HUGGINGFACE, EngineType.SAGEMAKER),
             "use transformers, tgi or vllm",
         ),
-        RefusedValue("spec.model.adapter?.uri", _is_file, "use s3://: a pod's own files go with it"),
-        RefusedValue("spec.requestLog?.uri", _is_file, "use s3://: a pod's own files go with it"),
+        RefusedValue("spec.model.adapter?.uri", starts_with("file:"), "use s3://: a pod's own files go with it"),
+        RefusedValue("spec.requestLog?.uri", starts_with("file:"), "use s3://: a pod's own files go with it"),
         RefusedValue(
             "spec.predictor.replicas?.min",
             lambda value: value == 0,

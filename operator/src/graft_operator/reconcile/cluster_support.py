@@ -1,15 +1,10 @@
 """What the cluster shell carries out, as a difference to the local one: `support` explains the tables."""
 
-from collections.abc import Callable
 from typing import Final
 
-from graft_operator.reconcile.support import LOCAL_SHELL, KindSupport, RefusedValue
+from graft_operator.reconcile.support import LOCAL_SHELL, KindSupport, RefusedValue, is_one_of, starts_with
 
 __all__ = ["CLUSTER_FINETUNEJOB", "finetunejob_support"]
-
-
-def _starts_with(*prefixes: str) -> Callable[[object], bool]:
-    return lambda value: isinstance(value, str) and value.startswith(prefixes)
 
 
 _HERE: Final = (
@@ -41,7 +36,7 @@ CLUSTER_FINETUNEJOB: Final = KindSupport(
     used=(*LOCAL_SHELL.finetunejob.used, *_HERE),
     refused={path: unset for path, unset in LOCAL_SHELL.finetunejob.refused.items() if path not in _HERE},
     values=(
-        *(RefusedValue(path, _starts_with(*schemes), instead) for path, (schemes, instead) in _PLACES.items()),
+        *(RefusedValue(path, starts_with(*schemes), instead) for path, (schemes, instead) in _PLACES.items()),
         *(rule for rule in LOCAL_SHELL.finetunejob.values if rule.path not in {*_PLACES, "spec.resources.gpus"}),
     ),
 )
@@ -54,7 +49,7 @@ _WITHOUT_TRAIN_JOBS: Final = KindSupport(
         *CLUSTER_FINETUNEJOB.values,
         RefusedValue(
             "spec.runtime.engine",
-            lambda value: value == "TrainJob",
+            is_one_of("TrainJob"),
             "this cluster does not serve trainer.kubeflow.org/v1alpha1: install Kubeflow Trainer, or use Job",
         ),
     ),

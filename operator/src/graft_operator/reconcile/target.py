@@ -11,10 +11,11 @@ any               the licence is not allowed                              Refuse
 any               all of it fits                                          Target
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from graft_core.api.conditions import find_condition, is_condition
 from graft_core.api.v1alpha1.finetunejob import FineTuneJob
+from graft_core.api.v1alpha1.jobstatus import GateStatus
 from graft_core.api.v1alpha1.modelrelease import ModelReleaseSpec
 from graft_core.contracts.adapter_manifest import AdapterManifest
 from graft_operator.reconcile.observed import (
@@ -30,7 +31,7 @@ from graft_operator.reconcile.observed import (
     Wanted,
 )
 
-__all__ = ["check_job", "resolve_target"]
+__all__ = ["check_job", "find_denied_license", "find_failed_gates", "resolve_target"]
 
 
 def check_job(name: str, job: FineTuneJob | None) -> NotYet | Refused | None:
@@ -108,19 +109,30 @@ def resolve_target(
             )
 
 
+def find_failed_gates(gates: Sequence[GateStatus]) -> Refused | None:
+    """Refuse an adapter with a gate that is anything but Pass."""
+    failed = [f"{gate.metric} {gate.result}" for gate in gates if gate.result != "Pass"]
+    return Refused("GatesFailed", f"the adapter did not pass its gates: {', '.join(failed)}") if failed else None
+
+
+def find_denied_license(name: str | None, policy: Policy) -> Refused | None:
+    """Refuse a base whose licence the operator does not allow."""
+    if policy.allowed_licenses is None or name in policy.allowed_licenses:
+        return None
+    allowed = ", ".join(sorted(policy.allowed_licenses)) or "none"
+    return Refused("PolicyDenied", f"the base's license is {name!r}; the operator allows {allowed}")
+
+
 def _find_fault(manifest: AdapterManifest, digest: str, job: FineTuneJob | None, policy: Policy) -> Refused | None:
     if manifest.digest != digest:
         return Refused("DigestMismatch", f"the manifest's digest is {manifest.digest!r}, expected {digest!r}")
-    failed = [f"{gate.metric} {gate.result}" for gate in manifest.gates if gate.result != "Pass"]
-    if failed:
-        return Refused("GatesFailed", f"the adapter did not pass its gates: {', '.join(failed)}")
+    failed = find_failed_gates(manifest.gates)
+    if failed is not None:
+        return failed
     base = manifest.base_model
     if job is not None and (
         base.id != job.spec.model.id or base.revision != (job.spec.model.revision or base.revision)
     ):
         wanted = f"{job.spec.model.id} at {job.spec.model.revision or 'its digest'}"
         return Refused("BaseMismatch", f"the adapter was made for {base.id} at {base.revision}, its job says {wanted}")
-    if policy.allowed_licenses is not None and base.license not in policy.allowed_licenses:
-        allowed = ", ".join(sorted(policy.allowed_licenses)) or "none"
-        return Refused("PolicyDenied", f"the base's license is {base.license!r}; the operator allows {allowed}")
-    return None
+    return find_denied_license(base.license, policy)

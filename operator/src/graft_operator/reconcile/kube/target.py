@@ -12,7 +12,7 @@ from graft_core.api.conditions import is_condition
 from graft_core.api.v1alpha1.finetunejob import FineTuneJob
 from graft_core.api.v1alpha1.modelrelease import ModelReleaseSpec
 from graft_operator.reconcile.observed import Policy, Refused, Target, Wanted
-from graft_operator.reconcile.target import check_job
+from graft_operator.reconcile.target import check_job, find_denied_license, find_failed_gates
 
 __all__ = ["find_job", "resolve_cluster_target", "secrets_of"]
 
@@ -81,9 +81,9 @@ def secrets_of(job: FineTuneJob | None) -> tuple[SecretRef | None, SecretKeyRef 
 
 
 def _find_fault(job: FineTuneJob, policy: Policy) -> Refused | None:
-    failed = [f"{gate.metric} {gate.result}" for gate in job.status.gates if gate.result != "Pass"]
-    if failed:
-        return Refused("GatesFailed", f"the adapter did not pass its gates: {', '.join(failed)}")
+    failed = find_failed_gates(job.status.gates)
+    if failed is not None:
+        return failed
     base, artifact = job.spec.model, job.status.artifact
     if artifact is not None and (artifact.base_model, artifact.base_revision) != (
         base.id,
@@ -91,7 +91,4 @@ def _find_fault(job: FineTuneJob, policy: Policy) -> Refused | None:
     ):
         told = f"{artifact.base_model} at {artifact.base_revision}, its job says {base.id} at {base.revision or 'its digest'}"
         return Refused("BaseMismatch", f"the adapter was made for {told}")
-    if policy.allowed_licenses is not None and base.license not in policy.allowed_licenses:
-        allowed = ", ".join(sorted(policy.allowed_licenses)) or "none"
-        return Refused("PolicyDenied", f"the base's license is {base.license!r}; the operator allows {allowed}")
-    return None
+    return find_denied_license(base.license, policy)
