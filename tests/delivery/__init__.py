@@ -1,0 +1,1 @@
+"""What installs Graft: chart, manifests, kustomize, rights and policies."""
