@@ -4,18 +4,24 @@ A piece [start, end) owns the lines that *begin* in it; its last line may end be
 one bad record and skipped without being held, however long it is.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, Final
+from typing import Any, BinaryIO, Final, TypeVar
 
 from graft_trainer.config import DataLimits
 from graft_trainer.data.readers import Row
+from graft_trainer.data.shape import Example, Shaper
+from graft_trainer.data.sight import Sight, is_readable
 from graft_trainer.data.values import BadRecord, has_spaced_key, parse_record
 
 __all__ = ["LinePiece", "LineReader", "cut"]
 
 _BOM: Final = b"\xef\xbb\xbf"
+_FEW: Final = 64
+"""Lines that are parsed before a whole piece is searched for what makes parsing slower."""
+
+_T = TypeVar("_T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,27 +47,57 @@ class LineReader:
 
     def rows(self) -> Iterator[Row]:
         """Yield the rows; lines count from 1 at the piece's first."""
+        return self._walk(lambda value: value, None)
+
+    def examples(self, shaper: Shaper) -> Iterator[tuple[int, Example | None, str | None]]:
+        """Yield each row shaped, or None and the reason why there is no example; lines count as in `rows`."""
+        return self._walk(shaper.shape, Sight(shaper))
+
+    def _walk(self, shape: Callable[[object], _T], sight: Sight | None) -> Iterator[tuple[int, _T | None, str | None]]:
         data, is_cut = self._read()
-        if not data:
-            return
-        may_space = has_spaced_key(data)
-        found = data.split(b"\n")
-        if data.endswith(b"\n"):
-            found.pop()
-        del data
-        limits, most = self._limits, self._limits.record_bytes
-        self.lines = len(found)
-        last = len(found) if is_cut else 0
-        for number, raw in enumerate(found, 1):
-            if not raw or raw.isspace():
-                continue
-            if len(raw) > most or number == last:
-                yield number, None, f"a line over {most} bytes; at most that fits in a record"
-                continue
+        most, size, find = self._limits.record_bytes, len(data), data.find
+        tell = sight.tell if sight is not None and is_readable(data) else None
+        parse = self._parser(data)
+        has_escapes = b"\\" in data
+        at = number = 0
+        while at < size:
+            start, end = at, find(b"\n", at)
+            if end < 0:
+                end = size
+            at, number = end + 1, number + 1
+            example: Any = None
             try:
-                yield number, parse_record(raw, limits, may_space=may_space), None
+                if tell is not None and end - start <= most and not (has_escapes and find(b"\\", start, end) >= 0):
+                    example = tell(data, start, end)
+                if example is None:
+                    raw = data[start:end]
+                    if not raw or raw.isspace():
+                        continue
+                    value = parse(raw, is_cut=is_cut and end == size)
+                    example = shape(value)
+                    if sight is not None:
+                        sight.learn(raw, value)
             except BadRecord as err:
                 yield number, None, str(err)
+            else:
+                yield number, example, None
+        self.lines = number
+
+    def _parser(self, data: bytes) -> Callable[..., object]:
+        limits, most = self._limits, self._limits.record_bytes
+        few, may_space = _FEW, True
+
+        def parse(raw: bytes, *, is_cut: bool) -> object:
+            nonlocal few, may_space
+            if len(raw) > most or is_cut:
+                raise BadRecord(f"a line over {most} bytes; at most that fits in a record")
+            if few:
+                few -= 1
+                if not few:
+                    may_space = has_spaced_key(data)
+            return parse_record(raw, limits, may_space=may_space)
+
+        return parse
 
     def _read(self) -> tuple[bytes, bool]:
         """Return the piece's lines, and whether the last is longer than may be read."""

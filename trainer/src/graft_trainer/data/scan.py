@@ -1,5 +1,6 @@
 """Checking one piece of a data set, in whatever process: rows in, a part file and a small result out."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,7 +11,7 @@ from graft_trainer.data.lines import LinePiece, LineReader
 from graft_trainer.data.readers import read_rows
 from graft_trainer.data.records import Problem, SplitName
 from graft_trainer.data.sensitive import Sighting
-from graft_trainer.data.shape import Shaper, ShaperSpec
+from graft_trainer.data.shape import Example, Shaper, ShaperSpec
 from graft_trainer.data.sources import InputFile
 from graft_trainer.data.special import ControlTokens
 from graft_trainer.data.values import BadRecord
@@ -70,8 +71,8 @@ def scan_piece(job: PieceJob) -> PieceResult:
     Raises DatasetError: The file cannot be read on.
     """
     reader = LineReader(job.file.path, job.piece, job.limits) if job.piece is not None else None
-    rows = reader.rows() if reader else read_rows(job.file, job.shaper.layout.columns, job.limits)
-    shape = Shaper(job.shaper).shape
+    shaper = Shaper(job.shaper)
+    examples = reader.examples(shaper) if reader else _shaped(job, shaper)
     tokens = ControlTokens(job.special_tokens)
     writer = BatchWriter(job.part, tokens, source=job.file.uri, batch_bytes=job.limits.batch_bytes, side=job.side)
     labels = Codes(job.limits.labels, "labels; is the label's column free text?")
@@ -79,12 +80,12 @@ def scan_piece(job: PieceJob) -> PieceResult:
     bad: list[Problem] = []
     seen = n_bad = 0
     add = writer.add
-    for line, value, unread in rows:
+    for line, example, unread in examples:
         seen += 1
-        fault = unread
-        if fault is None:
+        fault = unread or ""  # one of the two is always there
+        if example is not None:
+            raw, answer, length, label, stratum = example
             try:
-                raw, answer, length, label, stratum = shape(value)
                 add(
                     line,
                     raw,
@@ -112,3 +113,16 @@ def scan_piece(job: PieceJob) -> PieceResult:
         strata=strata.names,
         sensitive=writer.sensitive,
     )
+
+
+def _shaped(job: PieceJob, shaper: Shaper) -> Iterator[tuple[int, Example | None, str | None]]:
+    for line, value, fault in read_rows(job.file, job.shaper.layout.columns, job.limits):
+        if fault is not None:
+            yield line, None, fault
+            continue
+        try:
+            example = shaper.shape(value)
+        except BadRecord as err:
+            yield line, None, str(err)
+        else:
+            yield line, example, None

@@ -7,6 +7,7 @@ get the key order of the output schema here; `store.py` writes them as the model
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final, cast
 
 import orjson
@@ -58,18 +59,19 @@ class Shaper:
     def __init__(self, spec: ShaperSpec) -> None:
         self._task = spec.task
         self._limits = spec.limits
-        self._layout = spec.layout
+        self.layout = spec.layout
         self._known = {normalize_label(name): name for name in spec.labels}
         self._shown_labels = ", ".join(spec.labels[:10]) + (", …" if len(spec.labels) > 10 else "")
         self._canonical: dict[str, str] = {}
-        self._is_classification = spec.task.type is TaskType.CLASSIFICATION
-        self._is_json = spec.task.type is TaskType.TEXT_TO_JSON
+        self.is_classification = spec.task.type is TaskType.CLASSIFICATION
+        self.is_json = spec.task.type is TaskType.TEXT_TO_JSON
         schema = spec.task.output_schema
         self._gate = compile_gate(schema) if schema is not None else None
-        self._is_plain = compile_exact(schema) if schema is not None else None
-        self._order = _compile_order(schema or {})
+        self.is_plain = compile_exact(schema) if schema is not None else None
+        self.order = _compile_order(schema or {})
         by = spec.stratify_by
-        self._stratum_path = by.split(".") if by and self._is_json and by != "length" else None
+        path = by.split(".") if by and self.is_json and by != "length" else None
+        self.stratum_of = None if path is None else partial(_stratum, path=path)
         self.shape: Callable[[object], Example] = (
             self._shape_messages if spec.layout.format is DatasetFormat.MESSAGES else self._shape_columns
         )
@@ -79,7 +81,7 @@ class Shaper:
         if type(record) is not dict:
             raise BadRecord(f"expected an object with columns, got {_kind(record)}")
         held = cast("dict[str, Any]", record)
-        layout = self._layout
+        layout = self.layout
         fields: dict[str, Any] = {}
         length = texts = 0
         for column, field in layout.inputs:
@@ -98,21 +100,21 @@ class Shaper:
 
     def _check_inputs(self, held: Mapping[str, object], fields: dict[str, Any]) -> None:
         """Refuse an input that renders to nothing or not at all; fill in what may be absent without a template."""
-        for column, field in self._layout.inputs:
+        for column, field in self.layout.inputs:
             value = held.get(column)
             if not self._task.template:
-                if value is None and column in self._layout.optional:
+                if value is None and column in self.layout.optional:
                     fields[field] = ""
                 elif type(value) is not str:
                     raise BadRecord(
                         f"column {column!r} (the input) must be a text, got {_kind(value, is_there=column in held)}"
                     )
-            elif column not in held and column not in self._layout.optional:
+            elif column not in held and column not in self.layout.optional:
                 raise BadRecord(f"column {column!r} (named by task.template) is missing")
         if all(
             value in (None, "", [], {}) or (isinstance(value, str) and not value.strip()) for value in fields.values()
         ):
-            columns = ", ".join(repr(column) for column, _ in self._layout.inputs)
+            columns = ", ".join(repr(column) for column, _ in self.layout.inputs)
             raise BadRecord(f"the input is empty (column {columns})")
         try:
             render_prompt(self._task, fields)
@@ -121,8 +123,8 @@ class Shaper:
 
     def _shape_messages(self, record: object) -> Example:
         if not is_object(record):
-            raise BadRecord(f"expected an object with column {self._layout.answer!r}, got {_kind(record)}")
-        column = self._layout.answer
+            raise BadRecord(f"expected an object with column {self.layout.answer!r}, got {_kind(record)}")
+        column = self.layout.answer
         if column not in record:
             raise BadRecord(f"column {column!r} is missing")
         turns = record[column]
@@ -149,10 +151,10 @@ class Shaper:
 
     def _finish(self, value: object, column: str) -> tuple[bytes, int, str | None, str | None]:
         """Read the answer by the task's contract: its bytes, characters, label and stratum."""
-        if self._is_json:
+        if self.is_json:
             return self._finish_json(value, column)
-        if self._is_classification:
-            label = self._label(value, column)
+        if self.is_classification:
+            label = self.label(value, column)
             return label.encode(), len(label), label, label
         if type(value) is not str:
             raise BadRecord(f"{column} (the answer) must be a text, got {_kind(value)}")
@@ -166,14 +168,14 @@ class Shaper:
                 value = parse_record(value.encode(), self._limits)
             except BadRecord as err:
                 raise BadRecord(f"{column}: {err}") from None
-        if self._is_plain is not None and self._is_plain(value):
+        if self.is_plain is not None and self.is_plain(value):
             written = orjson.dumps(value)
         else:
             self._check_json(value, column)
-            written = orjson.dumps(self._order(value))
+            written = orjson.dumps(self.order(value))
         if b"\\u0000" in written and "\x00" in texts_of(value):
             raise BadRecord(f"{column}: a text holds NUL (U+0000); remove it")
-        stratum = None if self._stratum_path is None else _stratum(value, self._stratum_path)
+        stratum = None if self.stratum_of is None else self.stratum_of(value)
         return written, len(written), None, stratum
 
     def _check_json(self, value: object, column: str) -> None:
@@ -186,7 +188,11 @@ class Shaper:
             if faults:
                 raise BadRecord(f"{column} breaks task.outputSchema: {'; '.join(faults[:3])}")
 
-    def _label(self, value: object, column: str) -> str:
+    def label(self, value: object, column: str) -> str:
+        """Return a label as the closed set writes it.
+
+        Raises BadRecord: It is no label, or not one of the set.
+        """
         if isinstance(value, bool | int):
             value = json.dumps(value)
         if type(value) is not str:
