@@ -39,6 +39,7 @@ def graft(capsysbinary: pytest.CaptureFixture[bytes], monkeypatch: pytest.Monkey
     """Run `graft` as a shell would, in an empty folder; state folders are named by GRAFT_STATE."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("COLUMNS", "120")
+    monkeypatch.delenv("KUBECONFIG", raising=False)
 
     def call(*words: str | os.PathLike[str], state: Path | None = None) -> Ran:
         if state is not None:

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from graft_core.errors import Conflict
-from graft_operator.cli.session import Session
+from graft_operator.cli.local_session import LocalSession
 from tests.operator.cli.conftest import Graft
 from tests.operator.cli.served import Served, a_job, a_release
 
@@ -93,15 +93,15 @@ def test_what_makes_no_sense_is_refused(
 
 def test_a_change_in_between_is_read_again(ask: Graft, served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
     served.add(a_job())
-    get = Session.get
+    get = LocalSession.get
 
-    def get_then_change(self: Session, target: Any) -> Any:
+    def get_then_change(self: LocalSession, target: Any) -> Any:
         found = get(self, target)
         if not served.read("ftj", "texts")["status"]:
             served.set_status("ftj", "texts", {"phase": "Training"})
         return found
 
-    monkeypatch.setattr(Session, "get", get_then_change)
+    monkeypatch.setattr(LocalSession, "get", get_then_change)
 
     assert ask("suspend", "ftj/texts").code == 0
     assert served.read("ftj", "texts")["spec"]["suspend"] is True
@@ -113,7 +113,7 @@ def test_a_change_each_time_is_given_up(ask: Graft, served: Served, monkeypatch:
     def refuse(*args: object) -> None:
         raise Conflict("changed")
 
-    monkeypatch.setattr(Session, "update", refuse)
+    monkeypatch.setattr(LocalSession, "change_spec", refuse)
 
     assert ask("suspend", "ftj/texts").err == (
         "error: finetunejobs/texts changed 5 times while it was being written; try again\n"

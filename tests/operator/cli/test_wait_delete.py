@@ -8,7 +8,8 @@ import pytest
 
 from graft_core.errors import GraftError
 from graft_operator.cli.goals import Goal
-from graft_operator.cli.session import Session
+from graft_operator.cli.local_session import LocalSession
+from graft_operator.cli.session import Listing
 from graft_operator.cli.watching import follow
 from graft_operator.local.client import Client
 from graft_operator.local.resources import KINDS
@@ -102,10 +103,10 @@ def test_waiting_ends_with_the_server(ask: Graft, served: Served) -> None:
 
 
 def test_a_watch_that_is_refused_says_why(served: Served) -> None:
-    session = Session(Client(served.state))
+    session = LocalSession(Client(served.state))
 
     with pytest.raises(GraftError, match="resourceVersion 'yesterday' is not a number; expected that of a list"):
-        next(follow(session, {KINDS[0]: "yesterday"}))
+        next(follow(session, {KINDS[0]: Listing([], "yesterday")}))
 
 
 def test_deleting_waits_until_the_object_is_gone(ask: Graft, served: Served) -> None:

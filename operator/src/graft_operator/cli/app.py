@@ -36,7 +36,7 @@ COMMANDS = {
         "graft_operator.cli.commands.demo", "demo", "Watch the whole story: train, prove, release, refuse, roll back."
     ),
     "apply": Lazy("graft_operator.cli.commands.apply", "apply", "Create or change objects from files."),
-    "validate": Lazy("graft_operator.cli.commands.apply", "validate", "Check files without a running `graft up`."),
+    "validate": Lazy("graft_operator.cli.commands.apply", "validate", "Check files without a server."),
     "get": Lazy("graft_operator.cli.commands.get", "get", "List objects."),
     "describe": Lazy(
         "graft_operator.cli.commands.describe", "describe", "Show one object with its conditions and events."
@@ -60,7 +60,7 @@ COMMANDS = {
     "version": Lazy(
         "graft_operator.cli.commands.completion",
         "version",
-        "Print the versions of the command and of the running `graft up`.",
+        "Print the versions of the command and of what it speaks to.",
     ),
 }
 """Every command, in the order the help shows them."""

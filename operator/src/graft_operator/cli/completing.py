@@ -1,4 +1,4 @@
-"""What the shell is offered after TAB: kinds, and names of objects from the running `graft up`, quickly or not at all."""
+"""What the shell is offered after TAB: kinds, and names of objects from the server, quickly or not at all."""
 
 import threading
 from collections.abc import Iterable
@@ -7,8 +7,7 @@ import click
 from click.shell_completion import CompletionItem
 
 from graft_core.errors import GraftError
-from graft_operator.cli.session import Session
-from graft_operator.local.client import Client
+from graft_operator.cli.connection import open_session, wanted_of
 from graft_operator.local.fields import as_list, name_of, text
 from graft_operator.local.resources import KINDS, Kind, find_kind
 
@@ -68,13 +67,14 @@ def _kinds_of(word: str) -> tuple[Kind, ...]:
 
 
 def _names(ctx: click.Context, kind: Kind) -> tuple[str, ...]:
-    """Ask the running `graft up` for names; nothing where there is none or it is slow."""
-    session = Session(Client(str(ctx.params.get("state") or ".graft")), str(ctx.params.get("namespace") or "default"))
+    """Ask the server for names; nothing where there is none or it is slow."""
+    wanted = wanted_of(ctx)
     found: list[str] = []
 
     def ask() -> None:
         try:
-            found.extend(name_of(one) for one in session.list_objects(kind).items if text(one, "metadata", "name"))
+            items = open_session(wanted).list_objects(kind).items
+            found.extend(name_of(one) for one in items if text(one, "metadata", "name"))
         except GraftError:
             return
 

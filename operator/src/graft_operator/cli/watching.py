@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from graft_core.clock import Clock, SystemClock
 from graft_core.errors import GraftError
-from graft_operator.cli.session import Change, Session
+from graft_operator.cli.session import Change, Listing, Session
 from graft_operator.local.resources import Kind
 
 __all__ = ["TimedOut", "follow"]
@@ -26,9 +26,10 @@ class _Item(NamedTuple):
 
 def follow(
     session: Session,
-    starts: Mapping[Kind, str],
+    starts: Mapping[Kind, Listing],
     *,
     all_namespaces: bool = False,
+    names: Mapping[Kind, str] | None = None,
     timeout_s: float | None = None,
     clock: Clock | None = None,
 ) -> Iterator[tuple[Kind, Change]]:
@@ -36,8 +37,9 @@ def follow(
 
     Args:
         session: Where to watch.
-        starts: For each kind, the resourceVersion to watch on from.
-        all_namespaces: Watch every namespace.
+        starts: For each kind, the listing to watch on from.
+        all_namespaces: Watch every namespace, as the listings did.
+        names: For each kind, the one object to watch; empty: all.
         timeout_s: Seconds in all; None: for ever.
         clock: Measures the deadline.
 
@@ -50,11 +52,10 @@ def follow(
     """
     items: queue.SimpleQueue[_Item] = queue.SimpleQueue()
 
-    def pump(kind: Kind, since: str) -> None:
+    def pump(kind: Kind, since: Listing) -> None:
         try:
-            for change in session.watch(kind, since, all_namespaces=all_namespaces):
+            for change in session.watch(kind, since, all_namespaces=all_namespaces, name=(names or {}).get(kind, "")):
                 items.put(_Item(kind, change))
-            items.put(_Item(kind, session.lost()))
         except GraftError as error:
             items.put(_Item(kind, error))
 

@@ -7,7 +7,8 @@ from click.shell_completion import get_completion_class
 
 from graft_core.errors import GraftError, InvalidInput
 from graft_operator.cli.app import COMPLETE_VARIABLE
-from graft_operator.cli.session import Session, connected
+from graft_operator.cli.connection import connected
+from graft_operator.cli.session import Session
 
 __all__ = ["completion", "version"]
 
@@ -23,7 +24,7 @@ Examples:
 @click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
 @click.pass_context
 def completion(ctx: click.Context, shell: str) -> None:
-    """Print the completion script for a shell. It completes commands, kinds, and the names of the objects of a running `graft up`."""
+    """Print the completion script for a shell. It completes commands, kinds, and the names of objects."""
     found = get_completion_class(shell)
     if found is None:
         raise InvalidInput(f"no completion for {shell!r}; expected bash, zsh or fish")
@@ -38,9 +39,9 @@ Examples:
 )
 @connected
 def version(session: Session) -> None:
-    """Print the versions of the command and of the running `graft up`."""
+    """Print the versions of the command and of what it speaks to."""
     click.echo(f"graft {version_of('graft-operator')}")
     try:
-        click.echo(f"graft up {session.server_version()}")
+        click.echo(f"{session.server} {session.server_version()}")
     except GraftError as error:
-        click.echo(f"graft up: {error}", err=True)
+        click.echo(f"{session.server}: {error}", err=True)

@@ -7,10 +7,11 @@ from graft_core.errors import InvalidInput
 from graft_operator.cli.commands.apply import in_one_namespace
 from graft_operator.cli.commands.wait import wait_for
 from graft_operator.cli.completing import complete_objects
+from graft_operator.cli.connection import connected
 from graft_operator.cli.durations import parse_duration_s
 from graft_operator.cli.goals import Goal
 from graft_operator.cli.selectors import matches, parse_selector
-from graft_operator.cli.session import Session, connected
+from graft_operator.cli.session import Session
 from graft_operator.local.faults import NotFound
 from graft_operator.local.fields import name_of
 from graft_operator.local.manifests import read_manifests, refuse

@@ -8,9 +8,10 @@ from graft_core.api.v1alpha1.names import KIND_FINETUNEJOB
 from graft_core.clock import SystemClock
 from graft_operator.cli.blocks import ago, table, values
 from graft_operator.cli.completing import complete_objects
+from graft_operator.cli.connection import connected
 from graft_operator.cli.job_description import describe_job
 from graft_operator.cli.release_description import describe_release
-from graft_operator.cli.session import Session, connected
+from graft_operator.cli.session import Session
 from graft_operator.local.fields import Json, child, children, name_of, namespace_of, number, text
 from graft_operator.local.resources import parse_targets
 
@@ -30,7 +31,8 @@ def describe(session: Session, *, what: tuple[str, ...]) -> None:
     for index, target in enumerate(parse_targets(what)):
         if index:
             click.echo()
-        click.echo("\n".join(_lines(session.get(target), session.events(target), SystemClock().now())))
+        obj = session.get(target)
+        click.echo("\n".join(_lines(obj, session.events(target, obj), SystemClock().now())))
 
 
 def _lines(obj: Json, events: list[Json], now: datetime) -> list[str]:

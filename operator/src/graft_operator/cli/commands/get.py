@@ -9,9 +9,10 @@ from graft_core.api.v1alpha1.names import GROUP
 from graft_core.clock import SystemClock
 from graft_core.errors import InvalidInput
 from graft_operator.cli.completing import complete_objects
+from graft_operator.cli.connection import connected
 from graft_operator.cli.output import OutputFormat, to_list, to_text
 from graft_operator.cli.selectors import Requirement, matches, parse_selector
-from graft_operator.cli.session import Change, Session, connected
+from graft_operator.cli.session import Change, Session
 from graft_operator.cli.tables import Table
 from graft_operator.cli.watching import follow
 from graft_operator.local.faults import NotFound
@@ -62,7 +63,8 @@ def get(
     requirements = () if selector is None else parse_selector(selector)
     if names and (requirements or all_namespaces):
         raise InvalidInput("names go neither with a selector (-l) nor with --all-namespaces (-A)")
-    lists = {kind: session.list_objects(kind, all_namespaces=all_namespaces) for kind in kinds}
+    only = {kind: names[kind][0] if len(names.get(kind, ())) == 1 else "" for kind in kinds}
+    lists = {kind: session.list_objects(kind, all_namespaces=all_namespaces, name=only[kind]) for kind in kinds}
     found = {kind: _pick(listing.items, kind, names, requirements) for kind, listing in lists.items()}
     tables = {kind: Table(kind.kind, wide=form == "wide", with_namespace=all_namespaces) for kind in kinds}
     if form is None or form == "wide":
@@ -75,8 +77,7 @@ def get(
         click.echo(to_text(form, to_list([one for objects in found.values() for one in objects])), nl=False)
     _refuse_missing(found, names)
     if watch:
-        starts = {kind: listing.resource_version for kind, listing in lists.items()}
-        for kind, change in follow(session, starts, all_namespaces=all_namespaces):
+        for kind, change in follow(session, lists, all_namespaces=all_namespaces, names=only):
             if (not names or name_of(change.object) in names.get(kind, ())) and matches(requirements, change.object):
                 _print_change(kind, change, tables[kind], form)
 

@@ -7,7 +7,8 @@ import click
 from graft_core.api.v1alpha1.names import KIND_FINETUNEJOB, KIND_MODELRELEASE
 from graft_core.errors import Conflict, InvalidInput
 from graft_operator.cli.completing import complete_objects, complete_releases
-from graft_operator.cli.session import Session, connected
+from graft_operator.cli.connection import connected
+from graft_operator.cli.session import Session
 from graft_operator.local.fields import Json, child, children, name_of, number, text
 from graft_operator.local.resources import Target, parse_one, parse_targets
 
@@ -16,17 +17,18 @@ __all__ = ["abort", "promote", "resume", "rollback", "suspend"]
 MAX_TRIES = 5
 """Somebody else, most often the operator's status write, may change the object between read and write."""
 
-Change = Callable[[Json], str]
-"""Changes an object in place and returns what to tell."""
+Change = Callable[[Json], tuple[dict[str, object], str]]
+"""Says which fields of an object's spec to set, maybe none, and what to tell."""
 
 
 def change(session: Session, target: Target, edit: Change) -> None:
     """Read, edit and write one object, again where it changed in between; Conflict where it changed each time."""
     for _ in range(MAX_TRIES):
         obj = session.get(target)
-        told = edit(obj)
+        fields, told = edit(obj)
         try:
-            session.update(target, obj)
+            if fields:
+                session.change_spec(target, obj, fields)
         except Conflict:
             continue
         click.echo(f"{target.resource} {told}")
@@ -109,38 +111,33 @@ def _release(what: tuple[str, ...]) -> Target:
     return parse_one(what, KIND_MODELRELEASE)
 
 
-def _set_suspended(obj: Json, *, suspended: bool) -> str:
+def _set_suspended(obj: Json, *, suspended: bool) -> tuple[dict[str, object], str]:
     field = "suspend" if text(obj, "kind") == KIND_FINETUNEJOB else "paused"
-    word = "suspended" if suspended else "resumed"
-    spec = child(obj, "spec")
-    if bool(spec.get(field)) == suspended:
-        return f"is {'already' if suspended else 'not'} suspended"
-    spec[field] = suspended
-    return word
+    if bool(child(obj, "spec").get(field)) == suspended:
+        return {}, f"is {'already' if suspended else 'not'} suspended"
+    return {field: suspended}, "suspended" if suspended else "resumed"
 
 
-def _promote(obj: Json) -> str:
+def _promote(obj: Json) -> tuple[dict[str, object], str]:
     candidate = child(obj, "status", "candidate")
     if not candidate:
         raise InvalidInput(f"{name_of(obj)!r} has no candidate to promote; `graft get mr` shows what runs")
     revision = text(candidate, "revision")
     if child(obj, "spec").get("paused") is not True:
         raise InvalidInput(f"the rollout of {revision} is not paused; it moves by itself when its analysis passes")
-    child(obj, "spec")["paused"] = False
-    return f"resumed: {revision} goes on from step {number(candidate, 'step') + 1}"
+    return {"paused": False}, f"resumed: {revision} goes on from step {number(candidate, 'step') + 1}"
 
 
-def _abort(obj: Json) -> str:
+def _abort(obj: Json) -> tuple[dict[str, object], str]:
     revision = text(obj, "status", "candidate", "revision")
     if not revision:
         raise InvalidInput(
             f"{name_of(obj)!r} has no candidate to take back; `graft rollback` goes back to an earlier revision"
         )
-    child(obj, "spec")["abort"] = True
-    return f"aborting {revision}"
+    return {"abort": True}, f"aborting {revision}"
 
 
-def _roll_back(obj: Json, revision: str | None) -> str:
+def _roll_back(obj: Json, revision: str | None) -> tuple[dict[str, object], str]:
     stable = text(obj, "status", "stable", "revision")
     history = children(obj, "status", "history")
     promoted = list(dict.fromkeys(text(h, "revision") for h in history if text(h, "outcome") == "Promoted"))
@@ -154,5 +151,4 @@ def _roll_back(obj: Json, revision: str | None) -> str:
         )
     if wanted == stable:
         raise InvalidInput(f"revision {wanted!r} is the one that runs")
-    child(obj, "spec")["rollbackTo"] = wanted
-    return f"rolling back to {wanted}"
+    return {"rollbackTo": wanted}, f"rolling back to {wanted}"

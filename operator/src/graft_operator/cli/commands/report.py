@@ -7,7 +7,8 @@ import click
 from graft_core.api.v1alpha1.names import KIND_FINETUNEJOB
 from graft_core.errors import NotReady
 from graft_operator.cli.completing import complete_objects
-from graft_operator.cli.session import Session, connected
+from graft_operator.cli.connection import connected
+from graft_operator.cli.session import Session
 from graft_operator.local.fields import Json, text
 from graft_operator.local.resources import Target, parse_one
 

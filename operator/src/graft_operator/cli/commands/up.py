@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import click
 
 from graft_core.errors import InvalidInput
+from graft_operator.cli.connection import with_state
 from graft_operator.cli.durations import parse_duration_s
-from graft_operator.cli.session import with_state
 from graft_operator.local.fields import as_object, text
 
 if TYPE_CHECKING:

@@ -6,9 +6,10 @@ from graft_core.api.v1alpha1.names import GROUP
 from graft_core.clock import SystemClock
 from graft_core.errors import GraftError
 from graft_operator.cli.completing import complete_goals, complete_objects
+from graft_operator.cli.connection import connected
 from graft_operator.cli.durations import parse_duration_s
 from graft_operator.cli.goals import Goal, parse_goal
-from graft_operator.cli.session import Session, connected
+from graft_operator.cli.session import Session
 from graft_operator.cli.watching import TimedOut, follow
 from graft_operator.local.faults import NotFound
 from graft_operator.local.fields import name_of
@@ -56,16 +57,16 @@ def wait_for(session: Session, target: Target, goal: Goal, timeout_s: float) -> 
     Raises:
         NotFound: The object is not there, and its end is not what is waited for.
         TimedOut: The time is over.
-        GraftError: It can't be met any more, or `graft up` ended.
+        GraftError: It can't be met any more, or the server is lost.
     """
-    listing = session.list_objects(target.kind)
+    listing = session.list_objects(target.kind, name=target.name)
     obj = next((one for one in listing.items if name_of(one) == target.name), None)
     if obj is None:
         if goal.kind == "delete":
             return
         raise NotFound(f'{target.kind.plural}.{GROUP} "{target.name}" not found')
     try:
-        changes = follow(session, {target.kind: listing.resource_version}, timeout_s=timeout_s)
+        changes = follow(session, {target.kind: listing}, names={target.kind: target.name}, timeout_s=timeout_s)
         while not goal.is_met(obj):
             if never := goal.why_never(obj):
                 raise GraftError(f"{target.label} will not meet {_told(goal)} any more: {never}")
