@@ -13,6 +13,9 @@ PYTEST_ARGS ?=
 BENCH_ARGS ?=
 LOCK_ARGS ?=
 
+# Two at a time, a file at a time: a file's tests share what they set up. Half of them start processes of their own.
+WORKERS := --numprocesses 2 --dist loadfile --no-loadscope-reorder --max-worker-restart 0
+
 # Every process here loads the same libraries: without their cached bytecode each start compiles them again, 14 s for a trainer.
 unexport PYTHONDONTWRITEBYTECODE
 
@@ -35,7 +38,7 @@ demo: setup ## Train, prove, release, answer and roll back on this machine (DEMO
 .PHONY: test
 test: setup ## Run the whole suite, with the coverage gate
 	@rm -rf .cache/coverage
-	$(BIN)/python -m pytest -m "not bench and not cluster" --cov --cov-report=term --durations=15 $(PYTEST_ARGS)
+	$(BIN)/python -m pytest $(WORKERS) -m "not bench and not cluster" --cov --cov-report=term --durations=15 $(PYTEST_ARGS)
 
 .PHONY: fast
 fast: setup ## Run the unit tests only (under a minute)

@@ -6,6 +6,7 @@ A test without a marker is a unit test: two seconds, no socket. `loopback` opens
 
 import os
 import signal
+from collections.abc import Generator
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -24,12 +25,12 @@ LOOPBACK = ["127.0.0.1", "::1", "localhost", "0.0.0.0"]
 TIMEOUT_S = {"e2e": 900, "slow": 600, "bench": 600, "cluster": 300, "loopback": 20}
 """Seconds by marker, the first that applies; a test's own `timeout` marker wins. Others: pytest's ini, 2 s."""
 
-# Before any ML library is imported: models come from the disk or are made on the spot, and two test threads on a
-# small machine are faster than sixteen.
+# Before any ML library is imported: models come from the disk or are made on the spot. One thread each: the models
+# are tiny, and threads that wait for each other on a busy machine cost more than they bring.
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["TRANSFORMERS_OFFLINE"] = "1"
 os.environ["TOKENIZERS_PARALLELISM"] = "false"
-os.environ.setdefault("OMP_NUM_THREADS", "2")
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 # Property tests find the same cases on every machine; a found fault becomes an @example or a test of its own.
 settings.register_profile(
@@ -53,6 +54,14 @@ def pytest_configure() -> None:
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Turn the markers into a time limit and the hosts that may be reached."""
+    # Files with the longest tests first: several workers (pytest -n) then end together.
+    long = {
+        item.path: rank
+        for rank, kind in enumerate(("slow", "e2e"), 1)
+        for item in items
+        if item.get_closest_marker(kind)
+    }
+    items.sort(key=lambda item: -long.get(item.path, 0))
     for item in items:
         kinds = [kind for kind in TIMEOUT_S if item.get_closest_marker(kind)]
         if not kinds:
@@ -60,3 +69,15 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         item.add_marker(pytest.mark.allow_hosts(LOOPBACK))
         if item.get_closest_marker("timeout") is None:
             item.add_marker(pytest.mark.timeout(TIMEOUT_S[kinds[0]]))
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
+    """Measure no coverage in the processes of whole stories: it makes each start of a trainer half as long again."""
+    is_story = any(item.get_closest_marker(kind) for kind in ("e2e", "no_cover"))
+    config = os.environ.pop("COVERAGE_PROCESS_CONFIG", None) if is_story else None
+    try:
+        return (yield)
+    finally:
+        if config is not None:
+            os.environ["COVERAGE_PROCESS_CONFIG"] = config

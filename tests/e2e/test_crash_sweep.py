@@ -135,8 +135,6 @@ def play(folder: Path, kills: Sequence[Kill], usual_s: dict[str, float]) -> Run:
     """Play both acts to their end."""
     folder.mkdir()
     up = RealUp(folder)
-    # A process that is killed while it saves what it covered would leave half a file.
-    up.env = {key: value for key, value in up.env.items() if not key.startswith("COVERAGE")}
     run = Run(Ending())
     try:
         up.start()
