@@ -6,7 +6,8 @@ measured is everything but the engine. Through Envoy and straight to the predict
 connection, so that both see the same machine; their ratio is what Envoy costs. Every answer's headers are looked at: one that did not
 come from the memory tier ends the bench.
 
-Beside it: requests that the engine must answer, and the arm's start and memory.
+Beside it: the processor time of Envoy and predictor, which a busy machine changes less than the clock on the wall; requests that the
+engine must answer; the arm's start and memory.
 """
 
 import http.client
@@ -24,7 +25,7 @@ from urllib.parse import urlsplit
 
 import psutil
 
-from tests.bench.served_release import ServedRelease
+from tests.bench.served_release import ServedRelease, cpu_s
 
 OUT: Final = Path(__file__).resolve().parent / "out" / "gateway.json"
 BLOCKS: Final = 20
@@ -39,15 +40,21 @@ def main() -> int:
     """Measure, write, print."""
     with tempfile.TemporaryDirectory(prefix="graft-bench-") as folder, ServedRelease(Path(folder)) as served:
         load = psutil.getloadavg()
+        parts = (served.gateway, served.arm)
+        before = [cpu_s(process) for process in parts]
         gateway, direct = _take_turns(_Client(served.url), _Client(served.arm_url))
+        spent = [cpu_s(process) - earlier for process, earlier in zip(parts, before, strict=True)]
         memory = served.arm.memory_full_info()
         misses = _misses(_Client(served.arm_url))
         started = (served.ready_s, served.ready_cpu_s)
+    asked = len(gateway) + WARM + 1
     through, alone = statistics.median(gateway), statistics.median(direct)
     figures = [
         _latency("cached answer through gateway and predictor, p50", gateway, peer=alone, goal_ms=GOAL_MS),
         _latency("cached answer of the predictor alone, p50", direct),
         _figure("what the gateway adds, difference of the p50", through - alone, "ms"),
+        _figure("processor time of Envoy a cached answer", spent[0] / asked * 1000, "ms"),
+        _figure("processor time of the predictor a cached answer", spent[1] / (2 * asked) * 1000, "ms"),
         _latency("classified answer, not cached, predictor alone, p50", misses),
         _figure("MiniLM arm, from its process to ready", started[0], "s"),
         _figure("MiniLM arm, processor time until ready", started[1], "s"),

@@ -1,5 +1,6 @@
 """A `graft up` that serves one release from a ready adapter, for benches: real Envoy, real predictor, no training before."""
 
+import contextlib
 import time
 from pathlib import Path
 from typing import Any, Self
@@ -11,7 +12,7 @@ from tests.e2e.local_up import until
 from tests.e2e.real_up import RealUp
 from tests.predictor.models import Artifact, make_minilm
 
-__all__ = ["ServedRelease"]
+__all__ = ["ServedRelease", "cpu_s"]
 
 READY_S = 300.0
 
@@ -28,17 +29,15 @@ class ServedRelease:
         """Processor time of the arm until then."""
 
     def __enter__(self) -> Self:
-        self._up.start()
-        try:
+        with contextlib.ExitStack() as ending:
+            ending.callback(self._up.end)
+            self._up.start()
             self._up.apply(a_release(self._artifact))
             until(self._is_ready, READY_S, self._told)
             self.ready_s = time.time() - self.arm.create_time()
-            times = self.arm.cpu_times()
-            self.ready_cpu_s = times.user + times.system
+            self.ready_cpu_s = cpu_s(self.arm)
             until(lambda: self._up.phase("modelreleases", "shop") == "Released", 60, self._told)
-        except BaseException:
-            self._up.end()
-            raise
+            ending.pop_all()  # only what fails on the way ends it here
         return self
 
     def __exit__(self, *error: object) -> None:
@@ -61,6 +60,13 @@ class ServedRelease:
         assert found is not None
         return found
 
+    @property
+    def gateway(self) -> psutil.Process:
+        """Envoy's process."""
+        found = self._up.child("gateway")
+        assert found is not None
+        return found
+
     def _is_ready(self) -> bool:
         try:
             return bool(self._arm()["ready"])
@@ -76,6 +82,12 @@ class ServedRelease:
             return self._up.get("modelreleases", "shop")["status"]
         except GraftError:
             return self._up.log.read_text()[-3000:]
+
+
+def cpu_s(process: psutil.Process) -> float:
+    """Processor seconds that a process has taken."""
+    times = process.cpu_times()
+    return float(times.user + times.system)
 
 
 def a_release(artifact: Artifact) -> dict[str, Any]:
