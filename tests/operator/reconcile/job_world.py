@@ -159,7 +159,7 @@ class JobWorld:
 
     def _decide(self, view: ObservedFineTuneJob) -> FineTuneJobDecision:
         decision = decide_finetunejob(view, self.now)
-        check_status(decision.status, finetunejob_phase(decision.status.conditions))
+        check_status(decision.status, finetunejob_phase({found.type: found for found in decision.status.conditions}))
         before = view.job.status
         if before.finished_at is not None:  # invariant 8
             assert decision.status is before

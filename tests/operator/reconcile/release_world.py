@@ -178,7 +178,7 @@ class ReleaseWorld:
         decision = decide_modelrelease(view, self.now, judge)
         # Nobody edits weights in this world, so a pass that tells of it means its own.
         assert "Drifted" not in {event.reason for event in decision.events}
-        check_status(decision.status, modelrelease_phase(decision.status.conditions))
+        check_status(decision.status, modelrelease_phase({found.type: found for found in decision.status.conditions}))
         self._check_weights(view, decision, verdicts)
         return decision
 

@@ -14,9 +14,9 @@ behind `Judge` without a change to the machine. `minDuration` and `minRequests` 
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Final, Protocol
+from types import MappingProxyType
+from typing import Final, NamedTuple, Protocol
 
 from graft_core.api.v1alpha1.modelrelease import AnalysisStatus, Verdict
 from graft_core.api.v1alpha1.rollout import AnalysisCheck, AnalysisMetric
@@ -29,10 +29,11 @@ WATCH_STEP: Final = -1
 TOLERANCE: Final = 1e-9
 """Bounds are inclusive, also where a difference of two shares misses one by a rounding error."""
 _QUANTILE: Final = 0.95
+_WORST_FIRST: Final = (Verdict.FAIL, Verdict.INCONCLUSIVE, Verdict.CONTINUE)
+_NOTHING: Final[Mapping[str, float]] = MappingProxyType({})
 
 
-@dataclass(frozen=True, slots=True)
-class Question:
+class Question(NamedTuple):
     """What a judge is asked about one step."""
 
     step: int
@@ -45,12 +46,11 @@ class Question:
     stable_revision: str
     stable: Window | None
     stale_after_s: float
-    recorded: Mapping[str, float] = field(default_factory=dict[str, float])
+    recorded: Mapping[str, float] = _NOTHING
     """In the watch there is no stable arm beside the candidate: what it showed last, by metric."""
 
 
-@dataclass(frozen=True, slots=True)
-class StepVerdict:
+class StepVerdict(NamedTuple):
     """What a judge says."""
 
     verdict: Verdict
@@ -74,11 +74,12 @@ def judge_thresholds(question: Question, now: datetime) -> StepVerdict:
     if fault is not None or question.candidate is None:
         return StepVerdict(Verdict.INCONCLUSIVE, (), fault or "")
     stable_fault = _find_fault(question.stable, question.stable_revision, question, now)
-    looks = tuple(_look(question, check, question.candidate, stable_fault) for check in question.checks)
-    for verdict in (Verdict.FAIL, Verdict.INCONCLUSIVE, Verdict.CONTINUE):
-        found = [look for look in looks if look.verdict is verdict]
-        if found:
-            return StepVerdict(verdict, looks, "; ".join(f"{look.metric}: {look.detail}" for look in found))
+    looks = tuple([_look(question, check, question.candidate, stable_fault) for check in question.checks])
+    verdicts = [look.verdict for look in looks]
+    for verdict in _WORST_FIRST:
+        if verdict in verdicts:
+            told = "; ".join([f"{look.metric}: {look.detail}" for look in looks if look.verdict is verdict])
+            return StepVerdict(verdict, looks, told)
     message = (
         f"{len(looks)} checks pass"
         if looks
@@ -87,10 +88,13 @@ def judge_thresholds(question: Question, now: datetime) -> StepVerdict:
     return StepVerdict(Verdict.PASS, looks, message)
 
 
-@dataclass(frozen=True, slots=True)
-class _Measure:
+class _Measure(NamedTuple):
     value: float
     samples: int
+    shown: str
+
+
+_UNSEEN: Final = _Measure(0.0, 0, "")
 
 
 def _look(question: Question, check: AnalysisCheck, candidate: Window, stable_fault: str | None) -> AnalysisStatus:
@@ -99,15 +103,15 @@ def _look(question: Question, check: AnalysisCheck, candidate: Window, stable_fa
     compares = check.min_delta is not None or check.max_delta is not None or check.max_ratio is not None
     theirs: _Measure | None = None
     if compares and question.step == WATCH_STEP and check.metric in question.recorded:
-        theirs = _Measure(question.recorded[check.metric], check.min_samples)
+        theirs = _measured(question.recorded[check.metric], check.min_samples)
     elif compares and stable_fault is None and question.stable is not None:
         theirs = _measure(question.stable, check.metric)
     verdict, detail = _judge_check(check, mine, theirs, stable_fault or "", compares=compares)
     return AnalysisStatus(
         step=question.step,
         metric=check.metric,
-        stable="" if theirs is None or not theirs.samples else _shown(theirs.value),
-        candidate=_shown(mine.value) if mine.samples else "",
+        stable="" if theirs is None else theirs.shown,
+        candidate=mine.shown,
         samples=mine.samples,
         verdict=verdict,
         detail=detail[:256],
@@ -120,37 +124,36 @@ def _judge_check(
     least = check.min_samples
     if mine.samples < least:
         return Verdict.CONTINUE, f"{mine.samples} of {least} samples at the candidate"
-    broken = _absolute_fault(check, mine.value)
+    broken = _absolute_fault(check, mine)
     if broken:
         return Verdict.FAIL, broken
     if not compares:
-        return Verdict.PASS, f"{_shown(mine.value)} is within its bounds"
+        return Verdict.PASS, f"{mine.shown} is within its bounds"
     if theirs is None:
         return Verdict.INCONCLUSIVE, stable_fault or "nothing to compare with"
     if theirs.samples < least:
         return Verdict.CONTINUE, f"{theirs.samples} of {least} samples at the stable arm"
     broken = _relative_fault(check, mine.value, theirs.value)
-    if broken:
-        return Verdict.FAIL, broken
-    return Verdict.PASS, f"{_shown(mine.value)} against {_shown(theirs.value)} is within its bounds"
+    pair = f"{mine.shown} against {theirs.shown} is"
+    return (Verdict.FAIL, f"{pair} {broken}") if broken else (Verdict.PASS, f"{pair} within its bounds")
 
 
-def _absolute_fault(check: AnalysisCheck, value: float) -> str:
-    if check.max is not None and value > float(check.max) + TOLERANCE:
-        return f"{_shown(value)} is over max {check.max}"
-    if check.min is not None and value < float(check.min) - TOLERANCE:
-        return f"{_shown(value)} is under min {check.min}"
+def _absolute_fault(check: AnalysisCheck, mine: _Measure) -> str:
+    if check.max is not None and mine.value > float(check.max) + TOLERANCE:
+        return f"{mine.shown} is over max {check.max}"
+    if check.min is not None and mine.value < float(check.min) - TOLERANCE:
+        return f"{mine.shown} is under min {check.min}"
     return ""
 
 
 def _relative_fault(check: AnalysisCheck, mine: float, theirs: float) -> str:
-    delta, pair = mine - theirs, f"{_shown(mine)} against {_shown(theirs)}"
+    delta = mine - theirs
     if check.max_delta is not None and delta > float(check.max_delta) + TOLERANCE:
-        return f"{pair} is {_shown(delta)} more, over maxDelta {check.max_delta}"
+        return f"{_shown(delta)} more, over maxDelta {check.max_delta}"
     if check.min_delta is not None and delta < float(check.min_delta) - TOLERANCE:
-        return f"{pair} is {_shown(delta)} more, under minDelta {check.min_delta}"
+        return f"{_shown(delta)} more, under minDelta {check.min_delta}"
     if check.max_ratio is not None and mine > float(check.max_ratio) * theirs + TOLERANCE:
-        return f"{pair} is over maxRatio {check.max_ratio}"
+        return f"over maxRatio {check.max_ratio}"
     return ""
 
 
@@ -168,23 +171,27 @@ def _measure(window: Window, metric: AnalysisMetric) -> _Measure:
             return _percentile(window.first_token)
 
 
+def _measured(value: float, samples: int) -> _Measure:
+    return _Measure(value, samples, _shown(value))
+
+
 def _share(part: float, whole: float) -> _Measure:
-    return _Measure(part / whole, int(whole)) if whole >= 1 else _Measure(0.0, 0)
+    return _measured(part / whole, int(whole)) if whole >= 1 else _UNSEEN
 
 
 def _percentile(buckets: tuple[tuple[float, float], ...]) -> _Measure:
     """Read the 95th percentile by linear interpolation, as Prometheus' histogram_quantile does; beyond the last finite bound, that bound."""
     total = buckets[-1][1] if buckets else 0.0
     if total < 1:
-        return _Measure(0.0, 0)
+        return _UNSEEN
     rank, lower, below = _QUANTILE * total, 0.0, 0.0
     for bound, count in buckets:
         if count >= rank:
             inside = count - below
             value = lower if math.isinf(bound) else lower + (bound - lower) * (rank - below) / inside
-            return _Measure(value, int(total))
+            return _measured(value, int(total))
         lower, below = bound, count
-    return _Measure(lower, int(total))
+    return _measured(lower, int(total))
 
 
 def _find_fault(window: Window | None, revision: str, question: Question, now: datetime) -> str | None:
@@ -204,15 +211,16 @@ def _find_fault(window: Window | None, revision: str, question: Question, now: d
 
 
 def _is_sound(window: Window) -> bool:
-    counters = (window.ok, window.errors, window.blocked, window.feedback_sum, window.feedback_count)
-    histograms = (window.latency, window.first_token)
-    return all(math.isfinite(value) and value >= 0 for value in counters) and all(map(_is_histogram, histograms))
+    # Comparisons are said such that a NaN fails them too: nothing is above or below it.
+    for count in (window.ok, window.errors, window.blocked, window.feedback_sum, window.feedback_count):
+        if not 0 <= count < math.inf:
+            return False
+    return _is_histogram(window.latency) and _is_histogram(window.first_token)
 
 
 def _is_histogram(buckets: tuple[tuple[float, float], ...]) -> bool:
     bound_before, count_before = -math.inf, 0.0
     for bound, count in buckets:
-        # Said this way round, a NaN fails too: nothing is above or below it.
         if not (bound > bound_before and count_before <= count < math.inf):
             return False
         bound_before, count_before = bound, count

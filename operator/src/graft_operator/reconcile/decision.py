@@ -9,7 +9,7 @@ them with `Conflict` where the thing has changed since.
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Generic, Literal, TypeVar
+from typing import Generic, Literal, NamedTuple, TypeVar
 
 from graft_core.api.v1alpha1.finetunejob import FineTuneJobStatus
 from graft_core.api.v1alpha1.modelrelease import ModelReleaseStatus
@@ -147,8 +147,7 @@ ModelReleaseAction = AddFinalizer | RemoveFinalizer | CreateArm | SetWeights | R
 Action = FineTuneJobAction | ModelReleaseAction
 
 
-@dataclass(frozen=True, slots=True)
-class Event:
+class Event(NamedTuple):
     """One line for a person; emitted after the status landed."""
 
     type: Literal["Normal", "Warning"]

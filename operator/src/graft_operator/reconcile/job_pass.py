@@ -51,7 +51,7 @@ class JobPass:
 
     def decide(self, *actions: FineTuneJobAction, again_s: float | None = None) -> FineTuneJobDecision:
         """Close the pass."""
-        status = self.draft.finish(finetunejob_phase(self.draft.conditions))
+        status = self.draft.finish(finetunejob_phase(self.draft.by_type))
         return FineTuneJobDecision(status, actions, tuple(self.draft.events), again_s)
 
     def go_on(self, *actions: FineTuneJobAction, again_s: float | None = None) -> FineTuneJobDecision:

@@ -1,6 +1,6 @@
 """`phase`, derived from the conditions for people to read; machines read the conditions."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 
 from graft_core.api.conditions import Condition
 from graft_core.api.v1alpha1.finetunejob import FineTuneJobPhase
@@ -12,9 +12,8 @@ _TRAINED = {phase.value: phase for phase in FineTuneJobPhase}
 _PROGRESSING = {phase.value: phase for phase in ModelReleasePhase}
 
 
-def finetunejob_phase(conditions: Sequence[Condition]) -> FineTuneJobPhase:
+def finetunejob_phase(by_type: Mapping[str, Condition]) -> FineTuneJobPhase:
     """Sum the conditions of a FineTuneJob up in a word."""
-    by_type = {condition.type: condition for condition in conditions}
     if _is_true(by_type, "Complete"):
         return FineTuneJobPhase.SUCCEEDED
     if _is_true(by_type, "Failed"):
@@ -22,7 +21,7 @@ def finetunejob_phase(conditions: Sequence[Condition]) -> FineTuneJobPhase:
         return FineTuneJobPhase.GATES_FAILED if is_gates else FineTuneJobPhase.FAILED
     if _is_true(by_type, "Suspended"):
         return FineTuneJobPhase.SUSPENDED
-    accepted, scheduled, trained = (by_type.get(kind) for kind in ("Accepted", "Scheduled", "Trained"))
+    accepted, scheduled, trained = by_type.get("Accepted"), by_type.get("Scheduled"), by_type.get("Trained")
     if accepted is not None and accepted.status == "False":
         return FineTuneJobPhase.PENDING
     if scheduled is not None and scheduled.status == "False":
@@ -36,10 +35,9 @@ def finetunejob_phase(conditions: Sequence[Condition]) -> FineTuneJobPhase:
     )
 
 
-def modelrelease_phase(conditions: Sequence[Condition]) -> ModelReleasePhase:
+def modelrelease_phase(by_type: Mapping[str, Condition]) -> ModelReleasePhase:
     """Sum the conditions of a ModelRelease up in a word."""
-    by_type = {condition.type: condition for condition in conditions}
-    ready, progressing, released = (by_type.get(kind) for kind in ("Ready", "Progressing", "Released"))
+    ready, progressing, released = by_type.get("Ready"), by_type.get("Progressing"), by_type.get("Released")
     if ready is not None and ready.reason == "Degraded":
         return ModelReleasePhase.DEGRADED
     if progressing is not None and progressing.reason in _PROGRESSING:
@@ -51,6 +49,6 @@ def modelrelease_phase(conditions: Sequence[Condition]) -> ModelReleasePhase:
     return ModelReleasePhase.PENDING
 
 
-def _is_true(by_type: dict[str, Condition], kind: str) -> bool:
+def _is_true(by_type: Mapping[str, Condition], kind: str) -> bool:
     found = by_type.get(kind)
     return found is not None and found.status == "True"

@@ -166,7 +166,7 @@ class ReleasePass:
             history=self.history,
             analysis=self.analysis,
         )
-        status = self.draft.finish(modelrelease_phase(self.draft.conditions))
+        status = self.draft.finish(modelrelease_phase(self.draft.by_type))
         return ModelReleaseDecision(status, tuple(actions), tuple(self.draft.events), min(self.waits_s, default=None))
 
     def _split(self, weights: Mapping[str, int]) -> None:
@@ -232,8 +232,7 @@ def changed(model: ModelT, **values: object) -> ModelT:
     """Copy with other values; the same object where none differs, so that an unchanged status is not written."""
     for name, value in values.items():
         if getattr(model, name) != value:
-            copy: ModelT = model.model_copy(update=values)
-            return copy
+            return model.replaced(**values)
     return model
 
 
