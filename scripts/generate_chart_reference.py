@@ -4,7 +4,6 @@ A comment `# --` above a key tells what it is; lines that follow it go on. `# @s
 one line. A mapping with keys is a section, and takes no others; an empty one is the user's own.
 """
 
-import argparse
 import json
 import sys
 from collections.abc import Iterator
@@ -14,7 +13,9 @@ from typing import Any
 
 import yaml
 
-CHART = Path(__file__).resolve().parent.parent / "charts" / "graft"
+from graft_core.api.generated import run_generator
+
+CHART = Path("charts/graft")
 VALUES = CHART / "values.yaml"
 TYPES = {bool: "boolean", int: "integer", float: "number", str: "string", list: "array", dict: "object"}
 
@@ -156,24 +157,11 @@ def _cell(text: str) -> str:
     return text.replace("|", "\\|")
 
 
-def main() -> int:
-    """Write or check both files."""
-    parser = argparse.ArgumentParser(description="Write or check the chart's schema and README.")
-    mode = parser.add_mutually_exclusive_group(required=True)
-    mode.add_argument("--write", action="store_true", help="write them into the tree")
-    mode.add_argument("--check", action="store_true", help="fail if one would change")
-    is_writing = bool(parser.parse_args().write)
+def outputs() -> dict[Path, str]:
+    """Return the text of each file by its path in the repository."""
     values = read(VALUES.read_text(encoding="utf-8"))
-    is_stale = False
-    for name, text in (("values.schema.json", schema(values)), ("README.md", readme(values))):
-        path = CHART / name
-        if is_writing:
-            path.write_text(text, encoding="utf-8")
-        elif not path.is_file() or path.read_text(encoding="utf-8") != text:
-            print(f"charts/graft/{name} is out of step with values.yaml", file=sys.stderr)
-            is_stale = True
-    return 1 if is_stale else 0
+    return {CHART / "values.schema.json": schema(values), CHART / "README.md": readme(values)}
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_generator(outputs()))

@@ -4,13 +4,13 @@ A panel is a title and its queries; everything else follows from the order. `tes
 operator and predictor really have.
 """
 
-import argparse
 import json
 import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from graft_core.api.generated import run_generator
 from graft_core.contracts.serving_metrics import (
     FEEDBACK_SCORE,
     REQUEST_DURATION_SECONDS,
@@ -18,7 +18,7 @@ from graft_core.contracts.serving_metrics import (
     TIME_TO_FIRST_TOKEN_SECONDS,
 )
 
-FILE = Path(__file__).resolve().parent.parent / "charts" / "graft" / "dashboards" / "graft.json"
+FILE = Path("charts/graft/dashboards/graft.json")
 SOURCE = {"type": "prometheus", "uid": "${datasource}"}
 OWN = 'namespace=~"$namespace",revision=~"$revision"'
 WIDTH, HEIGHT, COLUMNS = 8, 7, 3
@@ -213,22 +213,5 @@ def _place(y: int, x: int, width: int, height: int) -> dict[str, int]:
     return {"x": x, "y": y, "w": width, "h": height}
 
 
-def main() -> int:
-    """Write or check the file."""
-    parser = argparse.ArgumentParser(description="Write or check the Grafana dashboard.")
-    mode = parser.add_mutually_exclusive_group(required=True)
-    mode.add_argument("--write", action="store_true", help="write it into the tree")
-    mode.add_argument("--check", action="store_true", help="fail if it would change")
-    made = render()
-    if parser.parse_args().write:
-        FILE.parent.mkdir(parents=True, exist_ok=True)
-        FILE.write_text(made, encoding="utf-8")
-        return 0
-    if FILE.is_file() and FILE.read_text(encoding="utf-8") == made:
-        return 0
-    print("charts/graft/dashboards/graft.json is out of step with its generator", file=sys.stderr)
-    return 1
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_generator({FILE: render()}))

@@ -56,7 +56,7 @@ class CrdModule:
             # JSON: reading two megabytes of YAML takes seconds each time.
             found = [
                 crd
-                for crd in _crds_in(self._download() / self.folder)
+                for crd in _crds_in(self._download() / self.folder, self.kinds)
                 if crd["spec"].get("names", {}).get("kind") in self.kinds
             ]
             if len(found) != len(self.kinds):
@@ -142,8 +142,12 @@ def _is_served(api: Api, crd: Json) -> bool:
     return True
 
 
-def _crds_in(folder: Path) -> Iterator[Json]:
+def _crds_in(folder: Path, kinds: Sequence[str] = ()) -> Iterator[Json]:
+    """Read the definitions in a folder; files that name none of the kinds asked for are passed over, for some are large."""
     for path in sorted(folder.rglob("*.yaml")):
-        for document in yaml.load_all(path.read_text(encoding="utf-8"), Loader=yaml.CSafeLoader):
+        text = path.read_text(encoding="utf-8")
+        if kinds and not any(f"kind: {kind}\n" in text for kind in kinds):
+            continue
+        for document in yaml.load_all(text, Loader=yaml.CSafeLoader):
             if document and document.get("kind") == "CustomResourceDefinition":
                 yield document

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import yaml
 
+from graft_operator.cli.output import to_yaml
 from tests.cluster.programs import HELM, KUBE_VERSION
 from tests.delivery.chart import CASES, CHART, GOLDEN, INSTALL, KEY, NAMESPACE, Json, chart_key, ci_values, documents
 from tests.house import ROOT
@@ -40,7 +41,9 @@ PIECES: dict[str, Callable[[Json], bool]] = {
     "components/monitoring/resources.yaml": lambda o: (
         o["kind"] in {"ServiceMonitor", "PodMonitor", "PrometheusRule", "ConfigMap"}
     ),
-    "components/admission-policies/resources.yaml": lambda o: o["kind"].startswith("ValidatingAdmissionPolicy"),
+    "components/admission-policies/resources.yaml": lambda o: (
+        o["kind"].startswith("ValidatingAdmissionPolicy") and o["metadata"]["name"].endswith("owned-objects")
+    ),
     "components/network-policies/resources.yaml": lambda o: (
         o["kind"] == "NetworkPolicy" and o["metadata"]["namespace"] == NAMESPACE
     ),
@@ -120,7 +123,7 @@ def _namespace() -> Json:
 
 
 def _dump(objects: Sequence[Json]) -> str:
-    texts = [yaml.safe_dump(each, sort_keys=False, allow_unicode=True, width=1000) for each in objects]
+    texts = [to_yaml(each) for each in objects]
     return f"# {MADE}\n" + "".join(f"---\n{text}" for text in texts)
 
 
