@@ -8,7 +8,7 @@ from graft_trainer.data.screen import neighbours, occurs
 
 @pytest.fixture(autouse=True)
 def small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(screen, "_CHUNK", 7)
+    monkeypatch.setattr(screen, "CHUNK", 7)
     monkeypatch.setattr(screen, "_SMALL", 0)
     monkeypatch.setattr(values, "_LONG", 20)
 

@@ -14,7 +14,7 @@ from graft_trainer.config import DataLimits
 from graft_trainer.data.formats import choose_layout
 from graft_trainer.data.lines import LinePiece, LineReader
 from graft_trainer.data.shape import Shaper, ShaperSpec
-from graft_trainer.data.sight import Sight, is_readable
+from graft_trainer.data.sight import Sight, measure
 from tests.trainer.data.builders import CHAT, CLASSIFICATION, TEXT_TO_JSON, lines, rows
 
 WIDE: dict[str, Any] = {
@@ -32,7 +32,11 @@ WIDE: dict[str, Any] = {
 }
 LIMITS = DataLimits(record_bytes=400)
 
+PLAIN = st.text("ab đỏ€😀:,{}", min_size=1, max_size=8)
 TEXTS = st.one_of(
+    PLAIN,
+    PLAIN,
+    PLAIN,
     st.text("ab đỏ€😀\u3000\xa0\u2028{}:,%\\\"'\x7f", max_size=12),
     st.sampled_from(["", " ", "\u3000", "\u1680", "ắc", "Ô", "\x00", "\n", "\x1f", "a" * 500, 'x": 1', "<|im_start|>"]),
 )
@@ -111,16 +115,17 @@ MUTANTS = [
 
 @st.composite
 def files(draw: st.DrawFn, records: st.SearchStrategy[dict[str, Any]]) -> bytes:
-    separators = draw(st.sampled_from([(", ", ": "), (",", ":"), (" , ", " : ")]))
+    separators = draw(st.sampled_from([(", ", ": "), (",", ":"), (",", ":"), (" , ", " : ")]))
     end = draw(st.sampled_from([b"\n", b"\n", b"\r\n"]))
     found: list[bytes] = []
-    for record in draw(st.lists(records, min_size=1, max_size=6)):
-        raw = json.dumps(record, ensure_ascii=draw(st.sampled_from([False, False, True])), separators=separators)
-        line = raw.encode()
-        if draw(st.integers(0, 3)) == 0:
+    for record in draw(st.lists(records, min_size=2, max_size=6)):
+        is_ascii = draw(st.integers(0, 5)) == 0
+        line = json.dumps(record, ensure_ascii=is_ascii, separators=separators).encode()
+        # The same once more: what the first is learned from is what the second is told by.
+        found += [line, line][draw(st.integers(0, 1)) :]
+        if draw(st.integers(0, 2)) == 0:
             at, cut = draw(st.integers(0, len(line))), draw(st.integers(0, 2))
-            line = line[:at] + draw(st.sampled_from([b"", *MUTANTS])) + line[at + cut :]
-        found.append(line)
+            found.append(line[:at] + draw(st.sampled_from([b"", *MUTANTS])) + line[at + cut :])
     return end.join(found) + draw(st.sampled_from([end, b"", b"\n\n"]))
 
 
@@ -175,7 +180,7 @@ def test_lines_alike_are_told_by_sight_but_the_first(task: dict[str, Any], colum
     at = 0
     for record in records:
         end = data.index(b"\n", at)
-        assert sight.tell(data, at, end) == shaper.shape(record)
+        assert sight.tell(data, at, end, len(data[at : end + 1].decode())) == shaper.shape(record)
         at = end + 1
 
 
@@ -193,12 +198,28 @@ def test_no_text_that_is_white_space_is_told_by_sight() -> None:
     for i in range(sys.maxunicode + 1):
         if chr(i).isspace() and i >= 32:
             line = json.dumps({"input": chr(i), "output": "a"}, ensure_ascii=False).encode()
-            assert sight.tell(line, 0, len(line)) is None
+            assert sight.tell(line, 0, len(line), len(line.decode())) is None
+
+
+LONG = "đ" * 10
 
 
 @pytest.mark.parametrize(
-    ("data", "answer"),
-    [(b"a\nb", True), (b"a\r\nb\r\n", True), (b"a\rb\n", False), (b"a\tb\n", False), (b"a\x00", False), (b"", True)],
+    ("text", "counts"),
+    [
+        (f"{LONG}{LONG}\n{LONG}", [21, 11]),
+        (f"{LONG}ab\r\n{LONG}\r\n", [14, 12]),
+        (f"{LONG}\n" * 9000, [11] * 9000),
+        (f"{LONG}\r{LONG}\n", []),
+        (f"{LONG}\t{LONG}\n", []),
+        (f"{LONG}\x00", []),
+        ("a\n" * 9, []),
+    ],
 )
-def test_control_characters_send_a_piece_to_the_parser(data: bytes, answer: bool) -> None:
-    assert is_readable(data) == answer
+def test_control_characters_and_short_lines_send_a_piece_to_the_parser(text: str, counts: list[int]) -> None:
+    assert measure(text.encode()).tolist() == counts
+
+
+def test_bytes_that_are_no_text_send_a_piece_to_the_parser() -> None:
+    for broken in (b"\xff", b"\xc3", b"\xed\xa0\x80", b"\xc3\nd"):
+        assert not len(measure(b"a" * 20 + broken + b"b" * 40))

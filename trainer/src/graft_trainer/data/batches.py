@@ -7,7 +7,7 @@ the data must not be able to make two inputs look like one by choosing them. Bet
 
 import hashlib
 from array import array
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -44,6 +44,11 @@ INDEX: Final = np.dtype(
 
 NO_CODE: Final = 0xFFFF
 """No label, or no stratum."""
+
+_Row = tuple[int, bytes, bytes, int, int, int]
+"""Line, input, answer, length, label, stratum."""
+_FEW: Final = 256
+"""Rows that are turned into columns at a time: enough to pay, few enough to stay in the processor's cache."""
 
 SCHEMA: Final = pa.schema([("input", pa.binary()), ("answer", pa.binary()), ("line", pa.int64())])
 """`input` is JSON, an object of fields or a list of messages; `line` counts within the piece."""
@@ -90,21 +95,25 @@ class _Texts:
 
     def __init__(self) -> None:
         self.data = bytearray()
-        self.ends = array("i", [0])
+        self._sizes = array("i")
 
     def __len__(self) -> int:
-        return len(self.ends) - 1
+        return len(self._sizes)
 
     def __iter__(self) -> Iterator[bytes]:
-        starts = iter(self.ends)
-        start = next(starts)
-        for end in starts:
-            yield bytes(self.data[start:end])
-            start = end
+        start = 0
+        for size in self._sizes:
+            yield bytes(self.data[start : start + size])
+            start += size
+
+    def extend(self, items: Sequence[bytes]) -> None:
+        self.data += b"".join(items)
+        self._sizes.extend(map(len, items))
 
     def to_arrow(self) -> Any:  # noqa: ANN401 - pyarrow has no types
-        buffers = [None, pa.py_buffer(self.ends), pa.py_buffer(bytes(self.data))]
-        return pa.Array.from_buffers(pa.binary(), len(self), buffers)
+        ends = np.zeros(len(self) + 1, np.int32)
+        np.cumsum(np.asarray(self._sizes, np.int32), out=ends[1:])
+        return pa.Array.from_buffers(pa.binary(), len(self), [None, pa.py_buffer(ends), pa.py_buffer(self.data)])
 
 
 def _integers(values: "array[int]") -> Any:  # noqa: ANN401 - pyarrow has no types
@@ -122,39 +131,25 @@ class _Waiting:
         self.lines, self.lengths = array("q"), array("q")
         self.labels, self.strata = array("H"), array("H")
 
-        self.add = self._make_add()
-
-    def _make_add(self) -> Callable[[int, bytes, bytes, int, int, int], int]:
-        """Return a function that takes one example and says how many bytes wait; a closure, for it runs millions of times."""
-        inputs, input_end = self.inputs.data, self.inputs.ends.append
-        answers, answer_end = self.answers.data, self.answers.ends.append
-        digests, checksum, blake = self.digests, self.checksums.append, hashlib.blake2b
-        add_line, add_length = self.lines.append, self.lengths.append
-        add_label, add_stratum = self.labels.append, self.strata.append
-
-        def add(line: int, raw: bytes, answer: bytes, length: int, label: int, stratum: int) -> int:
-            nonlocal inputs, answers, digests
-            inputs += raw
-            answers += answer
-            input_end(len(inputs))
-            answer_end(len(answers))
-            digests += blake(raw, digest_size=16).digest()
-            checksum(crc32(answer))
-            add_line(line)
-            add_length(length)
-            add_label(label)
-            add_stratum(stratum)
-            return len(inputs) + len(answers)
-
-        return add
+    def take(self, rows: Sequence[_Row]) -> None:
+        """Add examples, column by column: there are millions, and a call for each value of each would show."""
+        if not rows:
+            return
+        lines, inputs, answers, lengths, labels, strata = zip(*rows, strict=True)
+        self.inputs.extend(inputs)
+        self.answers.extend(answers)
+        blake = hashlib.blake2b
+        self.digests += b"".join([blake(raw, digest_size=16).digest() for raw in inputs])
+        self.checksums.extend(map(crc32, answers))
+        self.lines.extend(lines)
+        self.lengths.extend(lengths)
+        self.labels.extend(labels)
+        self.strata.extend(strata)
 
     def without(self, dropped: set[int]) -> "_Waiting":
+        columns = (self.lines, self.inputs, self.answers, self.lengths, self.labels, self.strata)
         kept = _Waiting()
-        texts = zip(self.inputs, self.answers, strict=True)
-        numbers = zip(self.lines, self.lengths, self.labels, self.strata, strict=True)
-        for i, ((raw, answer), (line, length, label, stratum)) in enumerate(zip(texts, numbers, strict=True)):
-            if i not in dropped:
-                kept.add(line, raw, answer, length, label, stratum)
+        kept.take([row for i, row in enumerate(zip(*columns, strict=True)) if i not in dropped])
         return kept
 
     def to_index(self, side: int) -> IndexRows:
@@ -176,6 +171,9 @@ class BatchWriter:
         self._source, self._batch_bytes, self._side = source, batch_bytes, side
         self._file: Any = None
         self._waiting = _Waiting()
+        self._rows: list[_Row] = []
+        """The last few, not yet in `_waiting`."""
+        self._bytes = 0
         self.batches: list[Batch] = []
         self.index: list[IndexRows] = []
         self.problems: list[Problem] = []
@@ -185,11 +183,20 @@ class BatchWriter:
 
     def add(self, line: int, raw: bytes, answer: bytes, length: int, label: int, stratum: int) -> None:
         """Take one example."""
-        if self._waiting.add(line, raw, answer, length, label, stratum) >= self._batch_bytes:
+        rows = self._rows
+        rows.append((line, raw, answer, length, label, stratum))
+        self._bytes += len(raw) + len(answer)
+        if self._bytes >= self._batch_bytes:
             self.flush()
+        elif len(rows) >= _FEW:
+            self._waiting.take(rows)
+            rows.clear()
 
     def flush(self) -> None:
         """Write what is waiting."""
+        self._waiting.take(self._rows)
+        self._rows.clear()
+        self._bytes = 0
         held, self._waiting = self._waiting, _Waiting()
         held = self._without_forged(held)
         if not len(held.inputs):
@@ -211,7 +218,7 @@ class BatchWriter:
         # One search over all texts: clean batches, nearly all of them, are not looked at record by record.
         kinds, is_suspect = set[str](), False
         for column in (held.inputs, held.answers):
-            data = bytes(column.data)
+            data = column.data
             kinds.update(find_kinds(data))
             is_suspect = is_suspect or self._tokens.may_occur(data)
             is_suspect = is_suspect or b"\x00" in data or (b"\\" in data and b"\\u0000" in data)

@@ -12,7 +12,7 @@ from typing import Any, BinaryIO, Final, TypeVar
 from graft_trainer.config import DataLimits
 from graft_trainer.data.readers import Row
 from graft_trainer.data.shape import Example, Shaper
-from graft_trainer.data.sight import Sight, is_readable
+from graft_trainer.data.sight import Sight, measure
 from graft_trainer.data.values import BadRecord, has_spaced_key, parse_record
 
 __all__ = ["LinePiece", "LineReader", "cut"]
@@ -56,7 +56,8 @@ class LineReader:
     def _walk(self, shape: Callable[[object], _T], sight: Sight | None) -> Iterator[tuple[int, _T | None, str | None]]:
         data, is_cut = self._read()
         most, size, find = self._limits.record_bytes, len(data), data.find
-        tell = sight.tell if sight is not None and is_readable(data) else None
+        counts = measure(data) if sight is not None else memoryview(b"")
+        told = sight if len(counts) else None
         parse = self._parser(data)
         has_escapes = b"\\" in data
         at = number = 0
@@ -67,16 +68,16 @@ class LineReader:
             at, number = end + 1, number + 1
             example: Any = None
             try:
-                if tell is not None and end - start <= most and not (has_escapes and find(b"\\", start, end) >= 0):
-                    example = tell(data, start, end)
+                if told is not None and end - start <= most and not (has_escapes and find(b"\\", start, end) >= 0):
+                    example = told.tell(data, start, end, counts[number - 1])
                 if example is None:
                     raw = data[start:end]
                     if not raw or raw.isspace():
                         continue
                     value = parse(raw, is_cut=is_cut and end == size)
                     example = shape(value)
-                    if sight is not None:
-                        sight.learn(raw, value)
+                    if told is not None:
+                        told.learn(raw, value)
             except BadRecord as err:
                 yield number, None, str(err)
             else:

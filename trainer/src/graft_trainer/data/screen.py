@@ -9,9 +9,9 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["chunks", "neighbours", "occurs"]
+__all__ = ["CHUNK", "chunks", "neighbours", "occurs"]
 
-_CHUNK: Final = 1 << 16
+CHUNK: Final = 1 << 16
 """Bytes that stay in the processor's cache, with what is computed from them."""
 _SMALL: Final = 1 << 12
 """Below this, numpy's calls cost more than they save."""
@@ -20,11 +20,11 @@ _SMALL: Final = 1 << 12
 def chunks(data: bytes) -> Iterator[npt.NDArray[np.uint8]]:
     """Yield the bytes in pieces of a size that is quick to work on."""
     held = np.frombuffer(data, np.uint8)
-    for start in range(0, len(held), _CHUNK):
-        yield held[start : start + _CHUNK]
+    for start in range(0, len(held), CHUNK):
+        yield held[start : start + CHUNK]
 
 
-def occurs(needle: bytes, data: bytes, *, rare: int) -> bool:
+def occurs(needle: bytes, data: bytes | bytearray, *, rare: int) -> bool:
     """Say whether a needle is in data.
 
     Args:
@@ -39,8 +39,8 @@ def occurs(needle: bytes, data: bytes, *, rare: int) -> bool:
         return needle in data
     before, behind = rare, len(needle) - rare - 1
     held = np.frombuffer(data, np.uint8)
-    for start in range(0, len(held), _CHUNK):
-        at = np.flatnonzero(held[start : start + _CHUNK] == needle[rare]) + start
+    for start in range(0, len(held), CHUNK):
+        at = np.flatnonzero(held[start : start + CHUNK] == needle[rare]) + start
         at = at[(at >= before) & (at < len(held) - behind)]
         for i, byte in enumerate(needle):
             if len(at):
@@ -54,7 +54,7 @@ def neighbours(byte: bytes, data: bytes) -> frozenset[int]:
     """Return the bytes that stand right before some occurrence of a byte."""
     held = np.frombuffer(data, np.uint8)
     seen = np.zeros(256, bool)
-    for start in range(0, len(held), _CHUNK):
-        at = np.flatnonzero(held[start : start + _CHUNK] == byte[0]) + start
+    for start in range(0, len(held), CHUNK):
+        at = np.flatnonzero(held[start : start + CHUNK] == byte[0]) + start
         seen[held[at[at > 0] - 1]] = True
     return frozenset(np.flatnonzero(seen).tolist())

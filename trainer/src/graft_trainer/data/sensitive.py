@@ -35,7 +35,7 @@ _KINDS: Final[tuple[tuple[str, bytes, int, re.Pattern[bytes]], ...]] = (
 _SHORT: Final = 8
 
 
-def find_kinds(joined: bytes) -> Iterator[str]:
+def find_kinds(joined: bytes | bytearray) -> Iterator[str]:
     """Yield the kinds that occur."""
     for kind, piece, rare, shape in _KINDS:
         is_there = occurs(piece, joined, rare=rare) if len(piece) < _SHORT else piece in joined

@@ -14,16 +14,23 @@ from typing import Any, Final, NamedTuple, cast
 
 import numpy as np
 import orjson
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from graft_core.api.v1alpha1.dataset import DatasetFormat
-from graft_trainer.data.screen import chunks
+from graft_trainer.data.screen import CHUNK, chunks
 from graft_trainer.data.shape import Example, Shaper
 
-__all__ = ["Sight", "is_readable"]
+__all__ = ["Sight", "Tell", "measure"]
+
+Tell = Callable[[bytes, int, int, int], Example | None]
+"""Return what shaping a line would return, or None where the line must be parsed; raises BadRecord where shaping would.
+
+The line stands between two indices of bytes that `measure` accepts, has no backslash, and that many characters with its end."""
 
 _Groups = tuple[bytes, ...]
-_Tell = Callable[[bytes, int, int], Example | None]
-_Finish = Callable[[_Groups], tuple[bytes, int, str | None, str | None]]
+_Finish = Callable[[_Groups, int], tuple[bytes, int, str | None, str | None]]
+"""Takes the characters of input and answer in the line; returns the answer, the example's length, label, stratum."""
 
 _MOST: Final = 4
 """Patterns tried on a line."""
@@ -31,6 +38,9 @@ _ATTEMPTS: Final = 16
 """Lines that a pattern is made from; where so many gave no good one, each line is different."""
 _STYLES: Final = ((b": ", b", "), (b":", b","))
 """What stands behind a key and behind a value: json.dumps writes the first, nearly everything else the second."""
+
+_SHORT: Final = 16
+"""Bytes a line, on average."""
 
 _TEXT: Final = rb'"([^"]*)"'
 _FILLED: Final = rb'"((?=[!#-~\xc3-\xe0\xe4-\xf4]|\xe1[^\x9a])[^"]*)"'
@@ -55,27 +65,10 @@ class Sight:
 
     def __init__(self, shaper: Shaper) -> None:
         self._shaper = shaper
-        self._tells: tuple[_Tell, ...] = ()
+        self._tells: tuple[Tell, ...] = ()
         self._attempts = _ATTEMPTS if shaper.layout.format is not DatasetFormat.MESSAGES else 0
-
-    def tell(self, data: bytes, at: int, end: int) -> Example | None:
-        """Return what shaping the line would return, None where it must be parsed.
-
-        BadRecord is raised where shaping would raise it.
-
-        Args:
-            data: Lines for which is_readable is true.
-            at: Where the line begins.
-            end: Where it ends; no backslash between the two.
-
-        Returns:
-            The example.
-        """
-        for tell in self._tells:
-            example = tell(data, at, end)
-            if example is not None:
-                return example
-        return None
+        self.tell: Tell = _first(())
+        """By the patterns learned so far."""
 
     def learn(self, raw: bytes, value: object) -> None:
         """Make a pattern from a line that was parsed and shaped without a fault.
@@ -91,16 +84,50 @@ class Sight:
         if tell is not None:
             self._tells = (*self._tells, tell)
             self._attempts *= len(self._tells) < _MOST
+            self.tell = tell if len(self._tells) == 1 else _first(self._tells)
 
 
-def is_readable(data: bytes) -> bool:
-    """Say whether lines have no control characters but at their ends: within a text, JSON forbids them."""
+def measure(data: bytes) -> memoryview:
+    """Count the characters of each line, its line feed among them whether it is there or not.
+
+    Args:
+        data: Lines.
+
+    Returns:
+        Numbers; none where lines must not be told by sight: they are not UTF-8, have control characters but at their ends (within a
+        text, JSON forbids them), or are so short that the numbers would take more memory than they are worth.
+    """
     controls = sum(int(np.count_nonzero(chunk < 32)) for chunk in chunks(data))
-    returns = data.count(b"\r")
-    return controls == data.count(b"\n") + returns and (not returns or returns == data.count(b"\r\n"))
+    feeds, returns = data.count(b"\n"), data.count(b"\r")
+    if controls != feeds + returns or (returns and returns != data.count(b"\r\n")) or feeds * _SHORT > len(data):
+        return memoryview(b"")
+    ends = [np.flatnonzero(chunk == ord("\n")) + i * CHUNK for i, chunk in enumerate(chunks(data))]
+    starts = np.concatenate([np.array([-1]), *ends]) + 1
+    is_open = not data.endswith(b"\n")
+    offsets = np.append(starts, len(data)) if is_open else starts
+    texts = [None, pa.py_buffer(offsets.astype(np.int32)), pa.py_buffer(data)]
+    held = pa.Array.from_buffers(pa.utf8(), len(offsets) - 1, texts)
+    try:
+        held.validate(full=True)
+    except pa.ArrowInvalid:
+        return memoryview(b"")
+    counts = np.array(pc.call_function("utf8_length", [held]), np.int32)
+    counts[-1:] += is_open
+    return counts.data
 
 
-def _make(raw: bytes, value: dict[str, Any], shaper: Shaper) -> _Tell | None:
+def _first(tells: Sequence[Tell]) -> Tell:
+    def tell(data: bytes, at: int, end: int, characters: int) -> Example | None:
+        for one in tells:
+            example = one(data, at, end, characters)
+            if example is not None:
+                return example
+        return None
+
+    return tell
+
+
+def _make(raw: bytes, value: dict[str, Any], shaper: Shaper) -> Tell | None:
     columns: dict[str, _Column] = {}
     groups = 0
     for style in _STYLES:
@@ -111,9 +138,11 @@ def _make(raw: bytes, value: dict[str, Any], shaper: Shaper) -> _Tell | None:
             more = re.compile(pattern).groups
             columns[name] = _Column(tuple(range(groups, groups + more)), pattern)
             groups += more
-        match = re.compile(_object([(name, held.pattern) for name, held in columns.items()], style) + rb"\r?").fullmatch
-        if match(raw):
-            return _teller(match, columns, value, shaper)
+        end = rb"\r" if raw.endswith(b"\r") else b""
+        match = re.compile(_object([(name, held.pattern) for name, held in columns.items()], style) + end).fullmatch
+        found = match(raw)
+        if found is not None:
+            return _teller(match, found, columns, value, shaper)
         columns, groups = {}, 0
     return None
 
@@ -147,38 +176,39 @@ def _object(members: Sequence[tuple[str, bytes]], style: tuple[bytes, bytes]) ->
 
 def _teller(
     match: Callable[[bytes, int, int], re.Match[bytes] | None],
+    first: re.Match[bytes],
     columns: dict[str, _Column],
     value: dict[str, Any],
     shaper: Shaper,
-) -> _Tell | None:
+) -> Tell | None:
     layout = shaper.layout
     inputs = sorted((field, column) for column, field in layout.inputs)
     if not all(column in columns for _, column in inputs):
         return None
     written = _format([(field, b'"%b"') for field, _ in inputs])
     pick = itemgetter(*(columns[column].groups[0] for _, column in inputs))
-    # Characters around the texts.
-    around = len((written % ((b"",) * len(inputs))).decode())
+    # What is in the line but not in a group, with the line feed.
+    around = _count(first[0]) - sum(map(_count, first.groups())) + 1
     read = {*(column for _, column in inputs), layout.answer}
     unread = tuple(i for name, column in columns.items() if name not in read for i in column.groups)
     finish = _finisher(columns[layout.answer], value[layout.answer], shaper)
 
-    def tell(data: bytes, at: int, end: int) -> Example | None:
+    def tell(data: bytes, at: int, end: int, characters: int) -> Example | None:
         found = match(data, at, end)
         if found is None:
             return None
         groups = found.groups()
-        raw = written % pick(groups)
-        try:
-            length = len(str(raw, "utf-8")) - around
-            answer, more, label, stratum = finish(groups)
-            for i in unread:
-                str(groups[i], "utf-8")
-        except (UnicodeDecodeError, orjson.JSONDecodeError):
-            return None
-        return raw, answer, length + more, label, stratum
+        characters -= around
+        for i in unread:
+            characters -= _count(groups[i])
+        answer, length, label, stratum = finish(groups, characters)
+        return written % pick(groups), answer, length, label, stratum
 
     return tell
+
+
+def _count(text: bytes) -> int:
+    return len(text) if text.isascii() else len(text.decode())
 
 
 def _finisher(column: _Column, answer: object, shaper: Shaper) -> _Finish:
@@ -188,23 +218,25 @@ def _finisher(column: _Column, answer: object, shaper: Shaper) -> _Finish:
         kinds = cast("dict[str, object]", shaper.order(answer))
         written = _format([(name, b'"%b"' if type(item) is str else b"%b") for name, item in kinds.items()])
         pick, stratum_of = itemgetter(*(groups_of[name] for name in kinds)), shaper.stratum_of
+        around = _count(written % ((b"",) * len(kinds)))
 
-        def finish_json(groups: _Groups) -> tuple[bytes, int, None, str | None]:
+        def finish_json(groups: _Groups, characters: int) -> tuple[bytes, int, None, str | None]:
             found = written % pick(groups)
-            if not found.isascii():
-                str(found, "utf-8")
-            return found, len(found), None, None if stratum_of is None else stratum_of(orjson.loads(found))
+            # The length of a JSON answer is that of its bytes.
+            length = characters - _count(found) + around + len(found)
+            return found, length, None, None if stratum_of is None else stratum_of(orjson.loads(found))
 
         return finish_json
     at, name = column.groups[0], shaper.layout.answer
     if shaper.is_classification:
 
-        def finish_label(groups: _Groups) -> tuple[bytes, int, str, str]:
-            label = shaper.label(orjson.loads(groups[at]), name)
-            return label.encode(), len(label), label, label
+        def finish_label(groups: _Groups, characters: int) -> tuple[bytes, int, str, str]:
+            token = groups[at]
+            label = shaper.label(orjson.loads(token), name)
+            return label.encode(), characters - _count(token) + len(label), label, label
 
         return finish_label
-    return lambda groups: (groups[at], len(str(groups[at], "utf-8")), None, None)
+    return lambda groups, characters: (groups[at], characters, None, None)
 
 
 def _format(members: Sequence[tuple[str, bytes]]) -> bytes:

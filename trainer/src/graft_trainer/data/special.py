@@ -35,7 +35,7 @@ class ControlTokens:
         self._screens = (*_GENERIC_SCREEN, *sorted(screens))
         self._marks = {screen[:1] for screen in self._screens}
 
-    def may_occur(self, joined: bytes) -> bool:
+    def may_occur(self, joined: bytes | bytearray) -> bool:
         """Say whether any record of a batch needs a look; never says no wrongly."""
         # One byte is found ten times as fast as several: most batches have none of these.
         begins = {mark: mark in joined for mark in self._marks}
