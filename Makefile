@@ -12,6 +12,7 @@ DEMO_ARGS ?=
 PYTEST_ARGS ?=
 BENCH_ARGS ?=
 LOCK_ARGS ?=
+IMAGES_ARGS ?=
 
 # Two at a time, a file at a time: a file's tests share what they set up. Half of them start processes of their own.
 WORKERS := --numprocesses 2 --dist loadfile --no-loadscope-reorder --max-worker-restart 0
@@ -59,6 +60,10 @@ cluster-down: setup ## Stop it, or clear what a crash left of it
 .PHONY: e2e
 e2e: setup ## Run the tests on that node, from start to stop, or on the cluster that KUBECONFIG names
 	@$(BIN)/python -m tests.cluster e2e $(PYTEST_ARGS)
+
+.PHONY: images
+images: ## Build the three images with Docker, Podman or Buildah (IMAGES_ARGS="--local-base operator")
+	@bash scripts/images.sh $(IMAGES_ARGS)
 
 .PHONY: test-all
 test-all: test ## Everything there is to run: today the same as test

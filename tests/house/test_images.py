@@ -6,6 +6,7 @@ from fnmatch import fnmatch
 from pathlib import Path
 
 import pytest
+import yaml
 
 from graft_core.contracts.pod import PROGRESS_PORT
 from graft_operator.render.kube import pod, predictor_pod
@@ -72,12 +73,12 @@ def test_an_image_runs_as_the_user_of_our_pods(target: str) -> None:
 
 def test_every_install_is_checked_by_hash_and_takes_wheels_alone() -> None:
     installs = [found for each in instructions("RUN") for found in INSTALLS.findall(each.rest)]
-    ours = [one for one in installs if "--no-index --find-links /wheels graft-core " in one]
-    others = [one for one in installs if one not in ours]
 
-    assert len(ours) == len(TARGETS)
-    assert len(others) == len(TARGETS) + 3  # the tools, and in the heavy layer uv and what it installs
-    assert all("--require-hashes --requirement " in one and "--no-deps" in one for one in others)
+    assert len(installs) == len(TARGETS) + 3  # the tools, and in the heavy layer uv and what it installs
+    assert all("--require-hashes --requirement " in one and "--no-deps" in one for one in installs)
+    # Ours come from the checkout, and nothing else comes with them.
+    (own,) = INSTALLS.findall((ROOT / "images" / "install-members.sh").read_text(encoding="utf-8"))
+    assert "--no-deps --no-index --find-links /wheels" in own
     for stage in ("tools", "models"):
         told = " ".join(each.rest for each in DOCKERFILE.stages[stage].instructions)
         assert {"UV_NO_BUILD=1", "UV_NO_CACHE=1", "UV_PYTHON_DOWNLOADS=never"} <= set(told.split())
@@ -183,6 +184,31 @@ def test_a_lock_cannot_be_parted_into_nothing(arguments: list[str], told: str) -
 
     with pytest.raises(ValueError, match=re.escape(told)):
         part_locks.part(paths)
+
+
+def test_skaffold_builds_each_image_and_gives_it_to_the_chart() -> None:
+    config = yaml.safe_load((ROOT / "skaffold.yaml").read_text(encoding="utf-8"))
+    (release,) = config["deploy"]["helm"]["releases"]
+    values = yaml.safe_load((ROOT / release["chartPath"] / "values.yaml").read_text(encoding="utf-8"))
+
+    built = {one["image"]: one["docker"] for one in config["build"]["artifacts"]}
+    assert built == {f"graft-{one}": {"dockerfile": "images/Dockerfile", "target": one} for one in TARGETS}
+    assert release["setValueTemplates"] == {
+        f"image.{target}.{part}": f"{{{{.IMAGE_{variable}_graft_{target}}}}}"
+        for target in TARGETS
+        for part, variable in (("repository", "REPO"), ("tag", "TAG"), ("digest", "DIGEST"))
+    }
+    assert [sorted(values["image"][target]) for target in TARGETS] == [["digest", "repository", "tag"]] * len(TARGETS)
+
+
+def test_images_are_called_what_the_chart_asks_for() -> None:
+    values = yaml.safe_load((ROOT / "charts" / "graft" / "values.yaml").read_text(encoding="utf-8"))
+    chart = yaml.safe_load((ROOT / "charts" / "graft" / "Chart.yaml").read_text(encoding="utf-8"))
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    (prefix,) = re.findall(r"IMAGE_PREFIX:-([^}]+)\}", (ROOT / "scripts" / "images.sh").read_text(encoding="utf-8"))
+
+    assert {one: values["image"][one]["repository"] for one in TARGETS} == {one: prefix + one for one in TARGETS}
+    assert chart["appVersion"] == project["version"]
 
 
 def ignored() -> list[str]:
