@@ -4,11 +4,12 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 from tests.cluster.errors import BedError, NothingToRun
 
-__all__ = ["NETNS", "NODE_IP", "cni_plugins", "enter", "make_network", "run", "see_to_tools"]
+__all__ = ["NETNS", "NODE_IP", "absent", "cni_plugins", "enter", "install", "make_network", "run", "see_to_tools"]
 
 NETNS = "graft"
 """Name of the network namespace: everything of the cluster is in it, and nothing in it reaches further."""
@@ -39,17 +40,35 @@ def see_to_tools() -> None:
     """
     if sys.platform != "linux" or os.geteuid() != 0:
         raise NothingToRun("a node needs Linux and root (namespaces, cgroups, overlayfs); run it as root, or in a VM")
-    missing = sorted({package for command, package in PACKAGES.items() if shutil.which(command) is None})
+    missing = absent(PACKAGES)
     if cni_plugins() is None:
         missing.append(CNI_PACKAGE)
-    if not missing:
+    install(missing)
+
+
+def absent(packages: Mapping[str, str]) -> list[str]:
+    """Packages, given by command, whose command is not on PATH."""
+    return sorted({package for command, package in packages.items() if shutil.which(command) is None})
+
+
+def install(packages: Collection[str]) -> None:
+    """Install Debian packages.
+
+    Args:
+        packages: Their names; none is nothing to do.
+
+    Raises:
+        NothingToRun: This is no Debian.
+        BedError: apt-get failed.
+    """
+    if not packages:
         return
     if shutil.which("apt-get") is None:
-        raise NothingToRun(f"a node needs {', '.join(missing)} (Debian's names); install them")
-    sys.stderr.write(f"cluster: installing {', '.join(missing)} with apt-get\n")
+        raise NothingToRun(f"a node needs {', '.join(packages)} (Debian's names); install them")
+    sys.stderr.write(f"cluster: installing {', '.join(packages)} with apt-get\n")
     env = {"DEBIAN_FRONTEND": "noninteractive"}
     run("apt-get", "update", "-q", env=env, timeout_s=INSTALL_S)
-    run("apt-get", "install", "-q", "-y", "--no-install-recommends", *missing, env=env, timeout_s=INSTALL_S)
+    run("apt-get", "install", "-q", "-y", "--no-install-recommends", *packages, env=env, timeout_s=INSTALL_S)
 
 
 def cni_plugins() -> Path | None:
