@@ -6,13 +6,23 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from graft_core.contracts.exit_codes import ExitClass
+from graft_core.errors import Corrupt, Forbidden, GraftError, InvalidInput, NotReady, Unavailable
+from graft_operator.engine.trouble import is_trouble
 from tests.house import ROOT
 
 PAGE = ROOT / "docs" / "user" / "troubleshooting.md"
 SOURCES = sorted((ROOT / "operator" / "src" / "graft_operator" / "reconcile").glob("*.py"))
 OPERATOR = ROOT / "operator" / "src" / "graft_operator"
-CHILDREN = (OPERATOR / "local" / "child_view.py", OPERATOR / "reconcile" / "kube" / "child.py")
-"""Where children are read: on one machine, and on a cluster."""
+TELLING = (
+    OPERATOR / "local" / "child_view.py",
+    *(path for room in ("reconcile/kube", "engine", "cluster") for path in sorted((OPERATOR / room).glob("*.py"))),
+)
+"""Where children are read, on one machine and on a cluster, and what stands around a pass: words there are reasons where a call says so."""
+
+REASON_OF_CALL = {"Pending": 1, "Event": 1, "NotYet": 0, "Refused": 0, "Refusal": 2, "set_condition": 3}
+"""Which argument of a call is a reason."""
+TROUBLES = (InvalidInput, Forbidden, Corrupt)
+"""Errors that a pass tells on its object, as `engine.trouble.is_trouble` has them."""
 CAMEL = re.compile(r"[A-Z][a-z]+(?:[A-Z][a-z]+)*")
 
 NO_REASONS = {
@@ -43,25 +53,33 @@ def _reasons_in_code() -> set[str]:
     found = {word for path in SOURCES for word in _words(ast.parse(path.read_text(encoding="utf-8")))}
     found |= {kind.value for kind in ExitClass} - NO_CONDITION
     found |= {"Preparing", "Training", "Evaluating", "Publishing"}  # graft_core.contracts.train_report.TrainPhase
-    return found.union(*map(_pending_reasons, CHILDREN)) - NO_REASONS
+    found |= {error.reason for error in TROUBLES}
+    return found.union(*map(_reasons_of_calls, TELLING)) - NO_REASONS
 
 
-def _pending_reasons(path: Path) -> set[str]:
-    calls = [
-        node
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
-        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "Pending"
+def _reasons_of_calls(path: Path) -> set[str]:
+    calls = [node for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))) if isinstance(node, ast.Call)]
+    args = [
+        node.args[REASON_OF_CALL[node.func.id]]
+        for node in calls
+        if isinstance(node.func, ast.Name) and len(node.args) > REASON_OF_CALL.get(node.func.id, 99)
+    ]
+    args += [
+        word.value
+        for node in calls
+        for word in node.keywords
+        if word.arg == "reason" and getattr(node.func, "id", "") == "InvalidInput"
     ]
     return {
         arg.value
-        for call in calls
-        for arg in call.args
+        for arg in args
         if isinstance(arg, ast.Constant) and isinstance(arg.value, str) and CAMEL.fullmatch(arg.value)
     }
 
 
 def _reasons_on_the_page() -> set[str]:
     text = PAGE.read_text(encoding="utf-8").partition("## When a command says no")[0]
+    text = re.sub(r"^\| the cluster's word .*?\n\n", "", text, flags=re.MULTILINE | re.DOTALL)  # not Graft's
     return set(re.findall(r"^\| `([A-Z][A-Za-z]+)` \|", text, re.MULTILINE))
 
 
@@ -71,3 +89,8 @@ def test_every_reason_has_its_line() -> None:
 
 def test_no_line_is_about_a_reason_that_is_never_set() -> None:
     assert _reasons_on_the_page() - _reasons_in_code() == set()
+
+
+def test_the_troubles_are_those_that_a_pass_tells() -> None:
+    assert all(is_trouble(error("")) for error in TROUBLES)
+    assert not any(is_trouble(error("")) for error in (GraftError, NotReady, Unavailable))
