@@ -46,7 +46,7 @@ def _unhealthy(this: ReleasePass, candidate: CandidateStatus) -> tuple[str, str]
 
 def _overdue(this: ReleasePass, candidate: CandidateStatus) -> tuple[str, str] | None:
     """A candidate that never got ready, or whose weight the gateway never acknowledged."""
-    deadline_s = this.spec.rollout.progress_deadline_seconds
+    deadline_s = this.rollout.progress_deadline_seconds
     if candidate.ready_at is None:
         age_s, what = this.age_s(candidate.since, "status.candidate.since"), this.arm_message(candidate.revision)
     elif candidate.weight_since is None and candidate.paused_since is None and not this.spec.paused:
@@ -62,7 +62,7 @@ def _overdue(this: ReleasePass, candidate: CandidateStatus) -> tuple[str, str] |
 
 def _undecided(this: ReleasePass, candidate: CandidateStatus, verdict: StepVerdict | None) -> tuple[str, str] | None:
     """A step without a verdict by its deadline, or without figures past their grace, where spec.rollout.onFailure is Rollback."""
-    if verdict is None or this.spec.rollout.on_failure is OnFailure.PAUSE:
+    if verdict is None or this.rollout.on_failure is OnFailure.PAUSE:
         return None
     why = find_inconclusive(this, candidate, verdict)
     return ("Inconclusive", why) if why else None

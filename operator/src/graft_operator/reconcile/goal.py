@@ -1,17 +1,16 @@
 """Which revision a ModelRelease should come to serve, and whether it must prove itself step by step."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from graft_core.api.v1alpha1.modelrelease import ArmStatus, HistoryEntry, ModelReleaseSpec
 from graft_operator.reconcile.history import last_entry, previous_promoted
-from graft_operator.reconcile.observed import NotYet, Refused, Target, Wanted
+from graft_operator.reconcile.observed import Refused, Target, Wanted
 
 __all__ = ["Goal", "NoGoal", "find_goal"]
 
 
-@dataclass(frozen=True, slots=True)
-class Goal:
+class Goal(NamedTuple):
     """A revision that can be worked towards."""
 
     revision: str
@@ -24,8 +23,7 @@ class Goal:
     """It ran before; it is not watched again."""
 
 
-@dataclass(frozen=True, slots=True)
-class NoGoal:
+class NoGoal(NamedTuple):
     """Nothing can be worked towards now."""
 
     reason: str
@@ -56,18 +54,14 @@ def find_goal(
     """
     if spec.rollback_to:
         return _asked_back(spec.rollback_to, stable, history, known)
-    match target:
-        case NotYet(reason=reason, message=message):
-            return NoGoal(reason, message, is_final=False)
-        case Refused(reason=reason, message=message):
-            return NoGoal(reason, message, is_final=True)
-        case Target(revision=revision):
-            failed = _failed(revision, history)
-            if failed is None:
-                return Goal(revision, target.digest, target, skips_steps=stable is None)
-            if stable is not None and stable.revision == revision:
-                return _way_back(stable, history, known) or failed
-            return failed
+    if not isinstance(target, Target):
+        return NoGoal(target.reason, target.message, is_final=isinstance(target, Refused))
+    failed = _failed(target.revision, history)
+    if failed is None:
+        return Goal(target.revision, target.digest, target, skips_steps=stable is None)
+    if stable is not None and stable.revision == target.revision:
+        return _way_back(stable, history, known) or failed
+    return failed
 
 
 def _asked_back(

@@ -46,7 +46,10 @@ def add(
 
 def last_entry(history: Sequence[HistoryEntry], revision: str) -> HistoryEntry | None:
     """Return how the revision ended last."""
-    return next((entry for entry in reversed(history) if entry.revision == revision), None)
+    for entry in reversed(history):
+        if entry.revision == revision:
+            return entry
+    return None
 
 
 def is_rolled_back(history: Sequence[HistoryEntry], revision: str) -> bool:

@@ -184,14 +184,14 @@ def _settle(this: ReleasePass, goal: Goal | NoGoal) -> None:
         if draining.revision not in this.arms:
             this.draining = None
         elif draining.since is not None:
-            left_s = this.spec.rollout.scale_down_delay_seconds - this.age_s(draining.since, "status.draining.since")
+            left_s = this.rollout.scale_down_delay_seconds - this.age_s(draining.since, "status.draining.since")
             if left_s > 0:
                 this.wait(left_s)
             else:
                 this.remove_arm(draining.revision)
-    known = {arm.revision for arm in (this.stable, this.candidate, this.draining) if arm is not None} | {wanted}
     if isinstance(goal, NoGoal) and not goal.is_final:
         return  # an unknown arm may turn out to be the one that is waited for
+    known = [wanted, *[arm.revision for arm in (this.stable, this.candidate, this.draining) if arm is not None]]
     for revision in this.arms:
         if revision not in known:
             this.remove_arm(revision)

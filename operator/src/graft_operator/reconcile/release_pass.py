@@ -39,10 +39,12 @@ class ReleasePass:
         self.judge = judge
         self.release = observed.release
         self.spec = observed.release.spec
+        self.rollout = observed.release.spec.rollout
         self.status = observed.release.status
         self.draft = Draft(self.status, generation=observed.release.metadata.generation, now=now)
         self.arms: Mapping[str, Arm] = {arm.revision: arm for arm in observed.arms}
-        self.requested = {revision: weight for revision, weight in observed.traffic.requested.items() if weight}
+        self.requested = _without_zeros(observed.traffic.requested)
+        self.in_force = {arm.revision: arm.weight_observed for arm in observed.arms if arm.weight_observed}
         self.stable: ArmStatus | None = self.status.stable
         self.candidate: CandidateStatus | None = self.status.candidate
         self.draining: DrainingStatus | None = self.status.draining
@@ -75,8 +77,7 @@ class ReleasePass:
 
     def serves(self, weights: Mapping[str, int]) -> bool:
         """Say whether the gateway acknowledged exactly these weights."""
-        in_force = {arm.revision: arm.weight_observed for arm in self.seen.arms if arm.weight_observed}
-        return in_force == {revision: weight for revision, weight in weights.items() if weight}
+        return self.in_force == _without_zeros(weights)
 
     def age_s(self, stamp: str | None, path: str) -> float:
         """Seconds since a time stamp of the status; 0 for none."""
@@ -90,7 +91,7 @@ class ReleasePass:
 
     def wait(self, seconds: float) -> None:
         """Look again by then."""
-        self.waits_s.append(max(0.0, seconds))
+        self.waits_s.append(seconds if seconds > 0 else 0.0)
 
     def create_arm(self, revision: str, target: Target | None) -> None:
         """Make the arm where there is none; one that still terminates is waited for."""
@@ -136,7 +137,8 @@ class ReleasePass:
     def note_looks(self, looks: tuple[AnalysisStatus, ...]) -> None:
         """Put the looks of a step in the place of its earlier ones."""
         if looks:
-            kept = tuple(look for look in self.analysis if look.step != looks[0].step)
+            step = looks[0].step
+            kept = [look for look in self.analysis if look.step != step]
             self.analysis = (*kept, *looks)[-MAX_LOOKS:]
 
     def finish(self, weights: Mapping[str, int] | None) -> ModelReleaseDecision:
@@ -150,14 +152,15 @@ class ReleasePass:
         """
         if weights is not None:
             self._split(weights)
-        asked = self.requested if weights is None else weights
         actions: list[ModelReleaseAction] = []
         if FINALIZER not in self.release.metadata.finalizers:
             actions.append(AddFinalizer())
         actions += self.creations.values()
         if self.split is not None:
             actions.append(self.split)
-        actions += [removal for revision, removal in self.removals.items() if not asked.get(revision)]
+        if self.removals:
+            asked = self.requested if weights is None else weights
+            actions += [removal for revision, removal in self.removals.items() if not asked.get(revision)]
         self.draft.put(
             url=self.seen.url,
             stable=self.stable,
@@ -171,7 +174,7 @@ class ReleasePass:
 
     def _split(self, weights: Mapping[str, int]) -> None:
         """Ask for the weights, unless a person's edit is to be kept; nothing keeps a candidate from being taken back."""
-        wanted = {revision: weight for revision, weight in weights.items() if weight}
+        wanted = _without_zeros(weights)
         if self.requested == wanted:
             self._say_split(wanted)
             return
@@ -181,7 +184,7 @@ class ReleasePass:
                 since = self.stamp() if self.serves(wanted) else None
                 self.candidate = changed(self.candidate, weight_since=since)
             text = f"weights were found {_told(self.requested)}, expected {_told(wanted)}"
-            if self.spec.rollout.on_drift is OnDrift.PAUSE:
+            if self.rollout.on_drift is OnDrift.PAUSE:
                 text += "; kept, as spec.rollout.onDrift is Pause: set them back, or set it to Restore"
                 self.draft.condition("TrafficSplit", "False", "DriftPaused", text, is_warning=True)
                 return
@@ -197,7 +200,7 @@ class ReleasePass:
         Weights that this machine itself may ask for next are no drift: a pass may have died between them and its status.
         """
         said = find_condition(self.status.conditions, "TrafficSplit")
-        if said is not None and said.reason == "DriftPaused" and self.spec.rollout.on_drift is OnDrift.PAUSE:
+        if said is not None and said.reason == "DriftPaused" and self.rollout.on_drift is OnDrift.PAUSE:
             return True
         was, old = self.status.candidate, self.status.stable
         if old is None:
@@ -207,17 +210,17 @@ class ReleasePass:
             return in_force and wanted == {old.revision: 100}
         if was.weight_since is None or self.candidate is None:
             return False
-        weight = self.spec.rollout.steps[min(was.step, len(self.spec.rollout.steps) - 1)].weight
+        weight = self.rollout.steps[min(was.step, len(self.rollout.steps) - 1)].weight
         if self.requested == {old.revision: 100 - weight, was.revision: weight}:
             return False
         return self.requested.get(was.revision) not in self._own_weights(was)
 
     def _own_weights(self, candidate: CandidateStatus) -> tuple[int, ...]:
-        steps = self.spec.rollout.steps[candidate.step + 1 : candidate.step + 2]
+        steps = self.rollout.steps[candidate.step + 1 : candidate.step + 2]
         return (*(step.weight for step in steps), 100)
 
     def _say_split(self, wanted: Mapping[str, int]) -> None:
-        if self.serves(wanted):
+        if self.in_force == wanted:
             if wanted:
                 self.draft.condition("TrafficSplit", "True", "Serving", f"the gateway serves {_told(wanted)}")
             return
@@ -237,4 +240,8 @@ def changed(model: ModelT, **values: object) -> ModelT:
 
 
 def _told(weights: Mapping[str, int]) -> str:
-    return ", ".join(f"{revision} {weight} %" for revision, weight in sorted(weights.items())) or "nothing"
+    return ", ".join([f"{revision} {weight} %" for revision, weight in sorted(weights.items())]) or "nothing"
+
+
+def _without_zeros(weights: Mapping[str, int]) -> dict[str, int]:
+    return {revision: weight for revision, weight in weights.items() if weight}

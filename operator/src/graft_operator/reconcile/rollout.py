@@ -24,17 +24,19 @@ def refresh(this: ReleasePass) -> None:
     candidate = this.candidate
     if candidate is None:
         return
-    candidate = changed(candidate, weight=this.weight(candidate.revision))
+    weight = this.weight(candidate.revision)
     if this.is_ready(candidate.revision):
         ready_at = candidate.ready_at or this.stamp()
         # After a flap the window begins anew: requests that met an arm on its way down or up are no evidence.
         is_back = candidate.unready_since is not None
-        is_lost = not candidate.promoting and candidate.weight != step_of(this, candidate).weight
+        is_lost = not candidate.promoting and weight != step_of(this, candidate).weight
         since = None if is_back or is_lost else candidate.weight_since
-        candidate = changed(candidate, ready_at=ready_at, unready_since=None, weight_since=since)
+        this.candidate = changed(candidate, weight=weight, ready_at=ready_at, unready_since=None, weight_since=since)
     elif candidate.ready_at is not None:
-        candidate = changed(candidate, unready_since=candidate.unready_since or this.stamp(), weight_since=None)
-    this.candidate = candidate
+        unready_since = candidate.unready_since or this.stamp()
+        this.candidate = changed(candidate, weight=weight, unready_since=unready_since, weight_since=None)
+    else:
+        this.candidate = changed(candidate, weight=weight)
 
 
 def decide_without_candidate(this: ReleasePass, goal: Goal | NoGoal) -> ModelReleaseDecision | None:

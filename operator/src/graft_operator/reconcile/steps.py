@@ -15,22 +15,23 @@ __all__ = ["advance", "find_inconclusive", "judge_step", "step_of"]
 
 def step_of(this: ReleasePass, candidate: CandidateStatus) -> StepSpec:
     """Return the step under way; the last one where the spec's steps became fewer in mid-rollout."""
-    steps = this.spec.rollout.steps
-    return steps[min(candidate.step, len(steps) - 1)]
+    steps = this.rollout.steps
+    return steps[candidate.step] if candidate.step < len(steps) else steps[-1]
 
 
 def judge_step(this: ReleasePass, candidate: CandidateStatus) -> StepVerdict | None:
     """Ask the judge, and keep what it looked at; None while no window is open."""
     if candidate.weight_since is None or candidate.promoting:
         return None
-    if this.age_s(candidate.weight_since, "status.candidate.weightSince") == 0:
+    since = parse_time(candidate.weight_since, "status.candidate.weightSince")
+    if since >= this.now:
         return None  # the window opens in this very moment: there can be no figures yet
     stable = this.stable.revision if this.stable is not None else ""
     verdict = this.judge(
         Question(
             step=candidate.step,
-            checks=this.spec.rollout.analysis.checks,
-            since=parse_time(candidate.weight_since, "status.candidate.weightSince"),
+            checks=this.rollout.analysis.checks,
+            since=since,
             candidate_revision=candidate.revision,
             candidate=this.seen.windows.get(candidate.revision),
             stable_revision=stable,
@@ -50,7 +51,7 @@ def find_inconclusive(this: ReleasePass, candidate: CandidateStatus, verdict: St
         return f"no usable figures for over {this.seen.policy.missing_data_grace_s:.0f} s: {verdict.message}"
     if this.spec.paused or candidate.paused_since is not None:
         return ""
-    deadline_s = step_of(this, candidate).min_duration_seconds + this.spec.rollout.progress_deadline_seconds
+    deadline_s = step_of(this, candidate).min_duration_seconds + this.rollout.progress_deadline_seconds
     age_s = this.age_s(candidate.step_since or candidate.since, "status.candidate.stepSince")
     if age_s <= deadline_s:
         this.wait(deadline_s - age_s + 1)
@@ -105,7 +106,7 @@ def _promote(this: ReleasePass, candidate: CandidateStatus, goal: Goal) -> Model
     this.stable = ArmStatus(revision=candidate.revision, digest=candidate.digest, weight=100, promoted_at=promoted_at)
     if old is not None:
         this.drain(old.revision, old.digest)
-    reason, message = "AllStepsPassed", f"{len(this.spec.rollout.steps)} steps passed"
+    reason, message = "AllStepsPassed", f"{len(this.rollout.steps)} steps passed"
     if goal.is_way_back:
         reason, message = "WayBack", "gone back to without steps"
     elif old is None:
@@ -129,7 +130,7 @@ def _take_step(this: ReleasePass, candidate: CandidateStatus, verdict: StepVerdi
         return this.finish(weights)
     if _find_obstacle(this, candidate, verdict):
         return _wait_for_verdict(this, candidate, verdict, weights)
-    is_last = candidate.step + 1 >= len(this.spec.rollout.steps)
+    is_last = candidate.step + 1 >= len(this.rollout.steps)
     next_one = {"promoting": True} if is_last else {"step": candidate.step + 1}
     candidate = changed(candidate, weight_since=None, data_missing_since=None, step_since=this.stamp(), **next_one)
     this.candidate = candidate
@@ -144,7 +145,7 @@ def _wait_for_verdict(
     this: ReleasePass, candidate: CandidateStatus, verdict: StepVerdict, weights: Mapping[str, int]
 ) -> ModelReleaseDecision:
     """Row 18."""
-    if this.spec.rollout.on_failure is OnFailure.PAUSE and find_inconclusive(this, candidate, verdict):
+    if this.rollout.on_failure is OnFailure.PAUSE and find_inconclusive(this, candidate, verdict):
         text = "the step can't be decided, and spec.rollout.onFailure is Pause; see the condition AnalysisHealthy"
         this.draft.condition("Progressing", "Unknown", "Paused", text, is_warning=True)
     else:
@@ -162,8 +163,8 @@ def _find_obstacle(this: ReleasePass, candidate: CandidateStatus, verdict: StepV
         return "no figures"
     step = step_of(this, candidate)
     # A window that began later than the weight (the shell was restarted) has to last as long as any other.
-    since = max(window.since, parse_time(candidate.weight_since, "status.candidate.weightSince"))
-    held_s = (this.now - since).total_seconds()
+    weight_since = parse_time(candidate.weight_since, "status.candidate.weightSince")
+    held_s = (this.now - max(window.since, weight_since)).total_seconds()
     if held_s < step.min_duration_seconds:
         this.wait(step.min_duration_seconds - held_s)
         return f"held {held_s:.0f} of {step.min_duration_seconds} s"
@@ -204,7 +205,7 @@ def _weights(this: ReleasePass, candidate: CandidateStatus, weight: int) -> dict
 
 
 def _say_step(this: ReleasePass, candidate: CandidateStatus) -> None:
-    steps = this.spec.rollout.steps
+    steps = this.rollout.steps
     number = min(candidate.step, len(steps) - 1) + 1
     text = f"step {number} of {len(steps)}: revision {candidate.revision} at {step_of(this, candidate).weight} %"
     this.draft.condition("Progressing", "True", "Progressing", text)

@@ -8,8 +8,8 @@ parent that may be unset.
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cache, cached_property
-from operator import attrgetter
+from functools import cache, cached_property, partial
+from operator import attrgetter, ne
 from typing import Final, cast
 
 from graft_core.api.v1alpha1.finetunejob import FineTuneJobSpec
@@ -84,33 +84,19 @@ def find_refusals(spec: FineTuneJobSpec | ModelReleaseSpec, support: KindSupport
     Returns:
         One entry a field; empty where the whole spec can be carried out.
     """
-    plan = support.plan
+    if support.plan.is_clean(spec):
+        return ()
     found: list[Refusal] = []
-    values = plan.read_refused(spec)
-    if values != plan.unset:  # one comparison of tuples: what nearly every pass ends with
+    for pattern in sorted(support.refused, key=_is_nested):
         found += [
-            Refusal(pattern, f"{pattern} is not supported in this version")
-            for pattern, unset, value in zip(plan.refused, plan.unset, values, strict=True)
-            if value is not None and value != unset
+            Refusal(path, f"{path} is not supported in this version")
+            for path, value in _values_at(spec, pattern)
+            if value != support.refused[pattern]
         ]
-    for pattern, head in zip(plan.nested_refused, plan.read_refused_heads(spec), strict=True):
-        if head:
-            unset = support.refused[pattern]
-            found += [
-                Refusal(path, f"{path} is not supported in this version")
-                for path, value in _values_at(spec, pattern)
-                if value != unset
-            ]
-    for rule, value in zip(plan.values, plan.read_values(spec), strict=True):
-        if value is not None and rule.is_refused(value):
-            found.append(_refused_value(rule, rule.path, value))
-    for rule, head in zip(plan.nested_values, plan.read_value_heads(spec), strict=True):
-        if head:
-            found += [
-                _refused_value(rule, path, value)
-                for path, value in _values_at(spec, rule.path)
-                if rule.is_refused(value)
-            ]
+    for rule in sorted(support.values, key=lambda rule: _is_nested(rule.path)):
+        found += [
+            _refused_value(rule, path, value) for path, value in _values_at(spec, rule.path) if rule.is_refused(value)
+        ]
     return tuple(found)
 
 
@@ -121,35 +107,60 @@ def _refused_value(rule: RefusedValue, path: str, value: object) -> Refusal:
 
 
 class _Plan:
-    """The tables, made ready: all plain paths are read in one go, the few below lists and optional parents one by one.
-
-    A pass asks for every refused path of its spec, so that this is most of what an idle pass costs.
-    """
+    """The tables, made ready to say at once that a spec is clean, as nearly every pass finds it: all values are read in one go."""
 
     def __init__(self, support: "KindSupport") -> None:
-        self.refused = tuple(path for path in support.refused if not _is_nested(path))
-        self.unset = tuple(support.refused[path] for path in self.refused)
-        self.nested_refused = tuple(path for path in support.refused if _is_nested(path))
-        self.values = tuple(rule for rule in support.values if not _is_nested(rule.path))
-        self.nested_values = tuple(rule for rule in support.values if _is_nested(rule.path))
-        self.read_refused = _reader(self.refused)
-        self.read_values = _reader(tuple(rule.path for rule in self.values))
-        self.read_refused_heads = _reader(tuple(map(_head, self.nested_refused)))
-        self.read_value_heads = _reader(tuple(_head(rule.path) for rule in self.nested_values))
+        plain = {path: unset for path, unset in support.refused.items() if not _is_nested(path)}
+        rules = [rule for rule in support.values if not _is_nested(rule.path)]
+        nested = {path: partial(ne, unset) for path, unset in support.refused.items() if _is_nested(path)}
+        below = [_Below(path, is_refused) for path, is_refused in nested.items()]
+        below += [_Below(rule.path, rule.is_refused) for rule in support.values if _is_nested(rule.path)]
+        self._read = _reader((*plain, *(rule.path for rule in rules), *(one.head for one in below)))
+        self._unset = tuple(plain.values())
+        self._rules = tuple(rule.is_refused for rule in rules)
+        self._below = tuple(below)
+
+    def is_clean(self, spec: object) -> bool:
+        """Say whether surely nothing is refused; where it is not sure, the tables tell."""
+        values = self._read(spec)
+        plain, ruled = len(self._unset), len(self._unset) + len(self._rules)
+        if values[:plain] != self._unset:  # one comparison of tuples
+            return False
+        for is_refused, value in zip(self._rules, values[plain:ruled], strict=True):
+            if value is not None and is_refused(value):
+                return False
+        heads = values[ruled:]
+        return not any(heads) or not any(one.finds(head) for one, head in zip(self._below, heads, strict=True) if head)
 
 
-def _reader(patterns: tuple[str, ...]) -> Callable[[object], tuple[object, ...]]:
-    if len(patterns) < 2:  # attrgetter of one name gives no tuple
-        return lambda spec: (
-            tuple(value for pattern in patterns for _, value in _values_at(spec, pattern)) or (None,) * len(patterns)
-        )
-    return attrgetter(*(".".join(step.attribute for step in _steps(pattern)) for pattern in patterns))
+class _Below:
+    """A path below a list or an optional parent, its head: where that is unset or empty, there is nothing."""
+
+    def __init__(self, path: str, is_refused: Callable[[object], bool]) -> None:
+        end = min(path.index(mark) for mark in ("[]", "?") if mark in path)
+        self.head = path[:end]
+        self._is_list = path[end:].startswith("[]")
+        rest = path[end:].removeprefix("[]").removeprefix("?")
+        self._read = attrgetter(_dotted(rest)) if rest and not _is_nested(rest) else None
+        self._is_refused = is_refused if not _is_nested(rest) else bool
+
+    def finds(self, head: object) -> bool:
+        """Say whether a value below may be refused."""
+        for item in cast("tuple[object, ...]", head) if self._is_list else (head,):
+            value: object = item if self._read is None else self._read(item)
+            if value is not None and self._is_refused(value):
+                return True
+        return False
 
 
-def _head(pattern: str) -> str:
-    """Cut a nested pattern after its first list or optional parent: where that is unset or empty, nothing is below."""
-    ends = [pattern.index(mark) for mark in ("[]", "?") if mark in pattern]
-    return pattern[: min(ends)]
+def _reader(paths: tuple[str, ...]) -> Callable[[object], tuple[object, ...]]:
+    if len(paths) < 2:  # attrgetter of one name gives no tuple
+        return lambda spec: tuple(attrgetter(_dotted(path))(spec) for path in paths)
+    return attrgetter(*map(_dotted, paths))
+
+
+def _dotted(path: str) -> str:
+    return ".".join(step.attribute for step in _steps(path))
 
 
 def _is_nested(pattern: str) -> bool:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 from itertools import pairwise
+from operator import lt
 
 from graft_core.api.v1alpha1.finetunejob import FineTuneJob
 from graft_core.api.v1alpha1.metrics import metric_names, per_class_metric_names
@@ -51,10 +52,13 @@ def find_policy_faults(job: FineTuneJob, policy: Policy) -> tuple[Refusal, ...]:
 def find_release_faults(release: ModelRelease) -> tuple[Refusal, ...]:
     """List rollout steps that do not rise: a later step must never take traffic back."""
     path = "spec.rollout.steps"
+    weights = [step.weight for step in release.spec.rollout.steps]
+    if all(map(lt, weights, weights[1:])):
+        return ()
     return tuple(
-        Refusal(f"{path}[{index}].weight", f"{path}[{index}].weight {b.weight} must be above {a.weight}", "InvalidSpec")
-        for index, (a, b) in enumerate(pairwise(release.spec.rollout.steps), start=1)
-        if b.weight <= a.weight
+        Refusal(f"{path}[{index}].weight", f"{path}[{index}].weight {b} must be above {a}", "InvalidSpec")
+        for index, (a, b) in enumerate(pairwise(weights), start=1)
+        if b <= a
     )
 
 

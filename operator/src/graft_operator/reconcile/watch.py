@@ -15,15 +15,10 @@ def watch_promotion(this: ReleasePass) -> None:
     Its figures are held against the checks' absolute bounds, and against what the old stable arm showed at the last step.
     """
     stable = this.stable
-    if (
-        stable is None
-        or stable.promoted_at is None
-        or this.candidate is not None
-        or not this.spec.rollout.analysis.checks
-    ):
+    if stable is None or stable.promoted_at is None or this.candidate is not None or not this.rollout.analysis.checks:
         return
     age_s = this.age_s(stable.promoted_at, "status.stable.promotedAt")
-    left_s = this.spec.rollout.watch_after_promotion_seconds - age_s
+    left_s = this.rollout.watch_after_promotion_seconds - age_s
     # At the very moment of the promotion there can be no figures yet.
     if age_s == 0 or left_s <= 0 or is_rolled_back(this.history, stable.revision):
         return
@@ -49,7 +44,7 @@ def watch_promotion(this: ReleasePass) -> None:
 def _question(this: ReleasePass, stable: ArmStatus, promoted_at: str) -> Question:
     return Question(
         step=WATCH_STEP,
-        checks=this.spec.rollout.analysis.checks,
+        checks=this.rollout.analysis.checks,
         since=parse_time(promoted_at, "status.stable.promotedAt"),
         candidate_revision=stable.revision,
         candidate=this.seen.windows.get(stable.revision),
