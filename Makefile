@@ -14,8 +14,9 @@ BENCH_ARGS ?=
 LOCK_ARGS ?=
 IMAGES_ARGS ?=
 
-# Two at a time, a file at a time: a file's tests share what they set up. Half of them start processes of their own.
-WORKERS := --numprocesses 2 --dist loadfile --no-loadscope-reorder --max-worker-restart 0
+# Two at a time, a file at a time: a file's tests share what they set up. Measured, and beside others that start
+# processes of their own, a unit test gets more than its two seconds.
+WORKERS := --numprocesses 2 --dist loadfile --no-loadscope-reorder --max-worker-restart 0 --timeout 20
 
 # Every process here loads the same libraries: without their cached bytecode each start compiles them again, 14 s for a trainer.
 unexport PYTHONDONTWRITEBYTECODE
@@ -80,9 +81,11 @@ lint: setup ## ruff, import-linter, pydoclint, yamllint, codespell
 	$(BIN)/yamllint --strict .
 	$(BIN)/codespell
 
-.PHONY: types
-types: setup ## mypy and pyright, both strict
+.PHONY: types mypy pyright
+types: mypy pyright ## mypy and pyright, both strict
+mypy: setup
 	$(BIN)/mypy
+pyright: setup
 	$(BIN)/pyright
 
 .PHONY: generated

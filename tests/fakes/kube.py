@@ -12,7 +12,6 @@ runs the same cases against this double and, where its binaries are there, a rea
     kube.writes                                 # what was written through the Cluster protocol, in order
 """
 
-import copy
 import re
 from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass, field
@@ -20,7 +19,7 @@ from typing import Literal
 
 from graft_core.errors import Conflict, InvalidInput, NotReady
 from graft_operator.ports import Json, Objects, Resource
-from tests.fakes.merging import Path, apply_over, find_leaves, merge_patch, remove_path
+from tests.fakes.merging import Path, apply_over, copied, find_leaves, merge_patch, remove_path
 
 __all__ = ["Change", "FakeKube", "Write"]
 
@@ -87,7 +86,7 @@ class FakeKube:
         self.reads.append(("get", resource, namespace, name))
         self._meet("get", resource)
         found = self._objects.get(_key(resource, namespace, name))
-        return None if found is None or resource in self.unserved else copy.deepcopy(found)
+        return None if found is None or resource in self.unserved else copied(found)
 
     async def list(self, resource: Resource, namespace: str, labels: Mapping[str, str]) -> Objects:
         """Read all objects that carry the labels."""
@@ -104,13 +103,13 @@ class FakeKube:
         """Create an object."""
         name = _name_of(body, self._uids + 1)
         body = _merged(body, {"metadata": {"name": name}})
-        self.writes.append(Write("create", resource, _namespace(body), name, copy.deepcopy(body)))
+        self.writes.append(Write("create", resource, _namespace(body), name, copied(body)))
         return self._meet_around("create", resource, lambda: self._create(resource, body))
 
     async def apply(self, resource: Resource, body: Json) -> Json:
         """Apply an object server-side."""
         meta = body["metadata"]
-        self.writes.append(Write("apply", resource, _namespace(body), meta["name"], copy.deepcopy(body)))
+        self.writes.append(Write("apply", resource, _namespace(body), meta["name"], copied(body)))
         return self._meet_around("apply", resource, lambda: self._apply(resource, body))
 
     async def patch(
@@ -124,7 +123,7 @@ class FakeKube:
         subresource: str = "",
     ) -> Json:
         """Patch an object."""
-        self.writes.append(Write("patch", resource, namespace, name, copy.deepcopy(patch), subresource))
+        self.writes.append(Write("patch", resource, namespace, name, copied(patch), subresource))
 
         def do() -> Json:
             return self._patch(resource, namespace, name, patch, resource_version, subresource)
@@ -179,7 +178,7 @@ class FakeKube:
     def set_status(self, resource: Resource, namespace: str, name: str, status: Json) -> Json:
         """Replace an object's status as its controller does."""
         found = self._need(resource, namespace, name)
-        return self._store(resource, {**copy.deepcopy(found), "status": copy.deepcopy(status)})
+        return self._store(resource, {**copied(found), "status": copied(status)})
 
     def remove(self, resource: Resource, namespace: str, name: str) -> None:
         """Delete an object as somebody else; it stays, being deleted, while it has finalizers."""
@@ -189,13 +188,13 @@ class FakeKube:
     def find(self, resource: Resource, namespace: str, name: str) -> Json | None:
         """Look at an object."""
         found = self._objects.get(_key(resource, namespace, name))
-        return None if found is None else copy.deepcopy(found)
+        return None if found is None else copied(found)
 
     def all(self, resource: Resource, namespace: str = "", labels: Mapping[str, str] | None = None) -> Objects:
         """Look at all objects of a resource, by name."""
         wanted = labels or {}
         return [
-            copy.deepcopy(body)
+            copied(body)
             for (version, plural, where, _), body in sorted(self._objects.items())
             if (version, plural) == (resource.api_version, resource.plural)
             and namespace in {"", where}
@@ -231,7 +230,7 @@ class FakeKube:
                 raise error
         if resource in self.unserved and verb in {"create", "apply", "patch", "delete"}:
             raise InvalidInput(f"{verb} {resource.plural}: the server could not find the requested resource")
-        return copy.deepcopy(do())
+        return copied(do())
 
     def _create(self, resource: Resource, body: Json) -> Json:
         _check_metadata(body)
@@ -241,9 +240,9 @@ class FakeKube:
             raise Conflict(f"{resource.kind} {key[2]}/{key[3]} already exists")
         self._uids += 1
         kept = {name: value for name, value in meta.items() if name not in _SERVER_OWNED}
-        made = {name: copy.deepcopy(value) for name, value in body.items() if name != "status"}
+        made = {name: copied(value) for name, value in body.items() if name != "status"}
         made["metadata"] = {
-            **copy.deepcopy(kept),
+            **copied(kept),
             "namespace": key[2],
             "uid": f"00000000-0000-4000-8000-{self._uids:012d}",
             "generation": 1,
@@ -256,13 +255,13 @@ class FakeKube:
         meta = body["metadata"]
         key = _key(resource, _namespace(body), meta["name"])
         found = self._objects.get(key)
-        wanted = {name: copy.deepcopy(value) for name, value in body.items() if name != "status"}
+        wanted = {name: copied(value) for name, value in body.items() if name != "status"}
         wanted["metadata"] = {name: value for name, value in wanted["metadata"].items() if name not in _SERVER_OWNED}
         if found is None:
             made = self._create(resource, wanted)
         else:
             _check_version(found, meta.get("resourceVersion"))
-            base = copy.deepcopy(found)
+            base = copied(found)
             for path in self._owned.get(key, set()) - set(find_leaves(wanted)):
                 remove_path(base, path)
             made = self._store(resource, apply_over(base, wanted))
@@ -312,7 +311,7 @@ class FakeKube:
         meta["resourceVersion"] = str(self._version)
         body = {"apiVersion": resource.api_version, "kind": resource.kind, **body}
         self._objects[key] = body
-        self._tell(Change("MODIFIED" if old is not None else "ADDED", resource, copy.deepcopy(body)))
+        self._tell(Change("MODIFIED" if old is not None else "ADDED", resource, copied(body)))
         return body
 
     def _drop(self, resource: Resource, body: Json) -> None:
@@ -338,7 +337,7 @@ class FakeKube:
 
 
 def _merged(body: Json, patch: Json) -> Json:
-    return merge_patch(copy.deepcopy(body), patch)
+    return merge_patch(copied(body), patch)
 
 
 def _stripped(body: Json) -> Json:

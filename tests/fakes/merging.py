@@ -1,15 +1,22 @@
 """How a server merges JSON: merge patches (RFC 7396), and fields applied by one manager."""
 
-import copy
 from collections.abc import Iterator
+from typing import Any
 
 from graft_core.errors import InvalidInput
 from graft_operator.ports import Json
 
-__all__ = ["Path", "apply_over", "find_leaves", "merge_patch", "remove_path"]
+__all__ = ["Path", "apply_over", "copied", "find_leaves", "merge_patch", "remove_path"]
 
 Path = tuple[str, ...]
 """Names from the top of an object down to a value."""
+
+
+def copied(value: Any) -> Any:  # any JSON value, and it comes back as what it was
+    """Return a JSON value with its own objects and lists; several times faster than `copy.deepcopy`."""
+    if isinstance(value, dict):
+        return {name: copied(part) for name, part in value.items()}
+    return [copied(part) for part in value] if isinstance(value, list | tuple) else value
 
 
 def merge_patch(target: object, patch: object) -> Json:
@@ -23,7 +30,7 @@ def merge_patch(target: object, patch: object) -> Json:
         elif isinstance(value, dict):
             result[name] = merge_patch(result.get(name), value)
         else:
-            result[name] = copy.deepcopy(value)
+            result[name] = copied(value)
     return result
 
 
@@ -46,7 +53,7 @@ def apply_over(base: Json, wanted: Json) -> Json:
         elif name == "finalizers" and isinstance(old, list):
             result[name] = [*old, *(item for item in value if item not in old)]
         else:
-            result[name] = copy.deepcopy(value)
+            result[name] = copied(value)
     return result
 
 

@@ -14,9 +14,9 @@ import pytest
 from graft_core.contracts.train_report import TrainReport
 from tests.trainer.requests import a_request, write_request
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.no_cover]  # what its children reach, test_child.py has covered
 
-TRAINING = {"epochs": 16, "checkpoint": {"everySteps": 3}}
+TRAINING = {"epochs": 10, "checkpoint": {"everySteps": 3}}
 
 
 def start(root: Path, run_dir: Path) -> "subprocess.Popen[bytes]":

@@ -3,7 +3,6 @@
 import contextlib
 import json
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -13,9 +12,10 @@ from typing import Any, Self
 import httpx
 import pytest
 
+from graft_operator.local.sockets import free_port
 from tests.predictor.models import Artifact
 
-__all__ = ["READY_S", "Process", "free_port"]
+__all__ = ["READY_S", "Process"]
 
 READY_S = 400.0
 """Seconds until a process must be ready, on a machine that does other things too."""
@@ -70,10 +70,3 @@ class Process:
             return self.child.wait(10)
         finally:
             self.log.close()
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port

@@ -3,7 +3,6 @@
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -13,6 +12,7 @@ import pytest
 
 from graft_core.contracts.exit_codes import ExitClass
 from graft_core.contracts.train_report import TrainReport
+from graft_operator.local.sockets import free_port
 from graft_trainer.run.workers import WorkerEnd, _urgency
 from tests.trainer.requests import a_request, write_request
 from tests.trainer.test_kill import finished, last_step, wait_for
@@ -43,26 +43,32 @@ def curves(run_dir: Path) -> tuple[list[float], list[float], int]:
     return [loss for _, loss in found["losses"]], [loss for _, loss in found["eval_losses"]], found["best_step"]
 
 
+@pytest.fixture(scope="module")
+def alone(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any]]:
+    """The folder and the request of a run of one process, `one`, beside which others are put."""
+    root = tmp_path_factory.mktemp("alone")
+    # 96 records of 120 train; 10 at a time leave a last step that can't be shared evenly by two without padding.
+    request = make(root, batchSize=10)
+    assert start(root, "one", request).wait(300) == 0
+    return root, request
+
+
 @pytest.mark.slow
-def test_two_processes_make_the_steps_of_one(tmp_path: Path) -> None:
-    # 96 records of 120 train; 16 at a time leave a last step that can't be shared evenly by two without padding.
-    request = make(tmp_path, batchSize=10)
-    assert start(tmp_path, "one", request).wait(300) == 0
-    assert start(tmp_path, "two", request, "--processes", "2").wait(300) == 0, (tmp_path / "two.log").read_text()[
-        -3000:
-    ]
-    (losses, eval_losses, best), (again, eval_again, best_again) = curves(tmp_path / "one"), curves(tmp_path / "two")
+def test_two_processes_make_the_steps_of_one(alone: tuple[Path, dict[str, Any]]) -> None:
+    root, request = alone
+    assert start(root, "two", request, "--processes", "2").wait(300) == 0, (root / "two.log").read_text()[-3000:]
+    (losses, eval_losses, best), (again, eval_again, best_again) = curves(root / "one"), curves(root / "two")
     assert again == pytest.approx(losses, rel=2e-3)
     assert eval_again == pytest.approx(eval_losses, rel=2e-3)
     assert best_again == best
-    assert finished(tmp_path / "two").metrics == finished(tmp_path / "one").metrics
-    phases = [json.loads(line)["phase"] for line in (tmp_path / "two/progress.jsonl").read_text().splitlines()]
+    assert finished(root / "two").metrics == finished(root / "one").metrics
+    phases = [json.loads(line)["phase"] for line in (root / "two/progress.jsonl").read_text().splitlines()]
     assert list(dict.fromkeys(phases)) == ["Preparing", "Training", "Evaluating", "Publishing"]
 
 
 @pytest.mark.slow
 def test_processes_that_are_told_to_leave_save_and_go_on(tmp_path: Path) -> None:
-    request = make(tmp_path, epochs=30, earlyStopping=None)
+    request = make(tmp_path, epochs=12, earlyStopping=None)
     child = start(tmp_path, "two", request, "--processes", "2")
     wait_for(lambda: last_step(tmp_path / "two") >= 8, child)
     child.send_signal(signal.SIGTERM)
@@ -78,24 +84,21 @@ def test_processes_that_are_told_to_leave_save_and_go_on(tmp_path: Path) -> None
 
 
 @pytest.mark.slow
-def test_two_nodes_train_together_and_the_first_one_publishes(tmp_path: Path) -> None:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = str(free.getsockname()[1])
-    request = make(tmp_path, batchSize=10)
-    assert start(tmp_path, "one", request).wait(300) == 0
+def test_two_nodes_train_together_and_the_first_one_publishes(alone: tuple[Path, dict[str, Any]]) -> None:
+    root, request = alone
+    port = str(free_port())
     nodes = [
         start(
-            tmp_path, f"node-{rank}", request, "--nodes", "2",
+            root, f"node-{rank}", request, "--nodes", "2",
             PET_NODE_RANK=str(rank), PET_MASTER_ADDR="127.0.0.1", PET_MASTER_PORT=port,
         )
         for rank in range(2)
     ]  # fmt: skip
     ends = [node.wait(300) for node in nodes]
-    assert ends == [0, 0], (tmp_path / "node-0.log").read_text()[-3000:]
-    assert curves(tmp_path / "node-0")[0] == pytest.approx(curves(tmp_path / "one")[0], rel=2e-3)
-    assert finished(tmp_path / "node-0").artifact is not None
-    assert finished(tmp_path / "node-1").artifact is None
+    assert ends == [0, 0], (root / "node-0.log").read_text()[-3000:]
+    assert curves(root / "node-0")[0] == pytest.approx(curves(root / "one")[0], rel=2e-3)
+    assert finished(root / "node-0").artifact is not None
+    assert finished(root / "node-1").artifact is None
 
 
 @pytest.mark.slow
