@@ -10,6 +10,7 @@ import pytest
 
 from graft_operator.cli.app import run
 from tests.operator.cli.served import Served
+from tests.operator.cli.served_cluster import ServedCluster
 
 
 @dataclass(frozen=True)
@@ -35,16 +36,36 @@ def served() -> Iterator[Served]:
 
 
 @pytest.fixture
+def cluster(tmp_path: Path) -> Iterator[ServedCluster]:
+    """The double of a cluster, with its kubeconfig."""
+    server = ServedCluster(tmp_path)
+    server.start()
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def kubectl(graft: Graft, cluster: ServedCluster, monkeypatch: pytest.MonkeyPatch) -> Graft:
+    """Run `kubectl graft` against the double."""
+    monkeypatch.setenv("KUBECONFIG", str(cluster.kubeconfig))
+
+    def call(*words: str | os.PathLike[str]) -> Ran:
+        return graft(*words, program="kubectl graft")
+
+    return call
+
+
+@pytest.fixture
 def graft(capsysbinary: pytest.CaptureFixture[bytes], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Graft:
     """Run `graft` as a shell would, in an empty folder; state folders are named by GRAFT_STATE."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("COLUMNS", "120")
     monkeypatch.delenv("KUBECONFIG", raising=False)
 
-    def call(*words: str | os.PathLike[str], state: Path | None = None) -> Ran:
+    def call(*words: str | os.PathLike[str], state: Path | None = None, program: str = "graft") -> Ran:
         if state is not None:
             monkeypatch.setenv("GRAFT_STATE", str(state))
-        code = run([os.fspath(word) for word in words])
+        code = run([os.fspath(word) for word in words], program)
         out, err = capsysbinary.readouterr()
         return Ran(code, out.decode(), err.decode())
 

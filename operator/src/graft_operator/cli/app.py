@@ -137,7 +137,8 @@ Examples:
 def graft() -> None:
     """Graft: fine-tuned language models, trained, proven, released and watched.
 
-    Objects live in a state folder (--state, GRAFT_STATE, default ./.graft) that `graft up` serves.
+    Objects live in a state folder (--state, GRAFT_STATE, default ./.graft) that `graft up` serves, or on a Kubernetes cluster: with
+    --kubeconfig or --context, with KUBECONFIG where no state folder is there or named, and always as `kubectl graft`.
     """
 
 

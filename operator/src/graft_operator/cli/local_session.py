@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from threading import Event
 from urllib.parse import quote
 
 from graft_core.api.v1alpha1.names import GROUP, VERSION
@@ -42,8 +43,11 @@ class LocalSession:
         """Ask for the end of one object; NotFound where there is none."""
         self.client.call("DELETE", self._object_path(target))
 
-    def watch(self, kind: Kind, since: Listing, *, all_namespaces: bool = False, name: str = "") -> Iterator[Change]:
+    def watch(
+        self, kind: Kind, since: Listing, stop: Event, *, all_namespaces: bool = False, name: str = ""
+    ) -> Iterator[Change]:
         """Yield what changes after a listing; Unavailable where `graft up` ends."""
+        del stop  # a stream that has ended is not asked for again
         query = {"watch": "true", "resourceVersion": since.resource_version}
         path = self._path(kind, None if all_namespaces else self.namespace)
         for line in self.client.stream_json(path, query=query):

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from threading import Event
 from typing import NamedTuple, Protocol
 
 from graft_operator.local.fields import Json
@@ -75,8 +76,10 @@ class Session(Protocol):
         """Ask for the end of one object; NotFound where there is none."""
         ...
 
-    def watch(self, kind: Kind, since: Listing, *, all_namespaces: bool = False, name: str = "") -> Iterator[Change]:
-        """Yield what changes after a listing of the same arguments, for ever; an error where the server is lost."""
+    def watch(
+        self, kind: Kind, since: Listing, stop: Event, *, all_namespaces: bool = False, name: str = ""
+    ) -> Iterator[Change]:
+        """Yield what changes after a listing of the same arguments, until nobody listens; an error where the server is lost."""
         ...
 
     def events(self, target: Target, obj: Json) -> list[Json]:

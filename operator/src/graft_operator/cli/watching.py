@@ -10,7 +10,10 @@ from graft_core.errors import GraftError
 from graft_operator.cli.session import Change, Listing, Session
 from graft_operator.local.resources import Kind
 
-__all__ = ["TimedOut", "follow"]
+__all__ = ["WATCHERS", "TimedOut", "follow"]
+
+WATCHERS = "graft-watch-"
+"""How the names of the threads begin that read watches."""
 
 
 class TimedOut(GraftError):
@@ -51,24 +54,29 @@ def follow(
         GraftError: The server ended or refused.
     """
     items: queue.SimpleQueue[_Item] = queue.SimpleQueue()
+    stop = threading.Event()
 
     def pump(kind: Kind, since: Listing) -> None:
         try:
-            for change in session.watch(kind, since, all_namespaces=all_namespaces, name=(names or {}).get(kind, "")):
+            name = (names or {}).get(kind, "")
+            for change in session.watch(kind, since, stop, all_namespaces=all_namespaces, name=name):
                 items.put(_Item(kind, change))
         except GraftError as error:
             items.put(_Item(kind, error))
 
     for kind, since in starts.items():
         # A daemon: the caller may leave while the server is silent.
-        threading.Thread(target=pump, args=(kind, since), daemon=True).start()
+        threading.Thread(target=pump, args=(kind, since), name=f"{WATCHERS}{kind.plural}", daemon=True).start()
     ticking = clock or SystemClock()
     deadline = None if timeout_s is None else ticking.monotonic() + timeout_s
-    while True:
-        try:
-            item = items.get(timeout=None if deadline is None else max(0.0, deadline - ticking.monotonic()))
-        except queue.Empty:
-            raise TimedOut("timed out") from None
-        if isinstance(item.found, GraftError):
-            raise item.found
-        yield item.kind, item.found
+    try:
+        while True:
+            try:
+                item = items.get(timeout=None if deadline is None else max(0.0, deadline - ticking.monotonic()))
+            except queue.Empty:
+                raise TimedOut("timed out") from None
+            if isinstance(item.found, GraftError):
+                raise item.found
+            yield item.kind, item.found
+    finally:
+        stop.set()

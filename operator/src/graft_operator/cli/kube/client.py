@@ -102,6 +102,7 @@ class KubeClient:
     def _opened(self, request: Request, timeout_s: float | None) -> Generator[http.client.HTTPResponse]:
         connection, response = self._send(request, timeout_s)
         if response.status == 401:  # a token may have been renewed, or a plugin gives another
+            response.close()
             connection.close()
             self._credentials = None
             connection, response = self._send(request, timeout_s)
@@ -110,6 +111,7 @@ class KubeClient:
                 raise refusal_of(response.status, response.read(), self.where)
             yield response
         finally:
+            response.close()  # which holds the connection where the server closes it after the answer
             connection.close()
 
     def _send(

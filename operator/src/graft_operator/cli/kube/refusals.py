@@ -15,6 +15,8 @@ __all__ = ["FieldConflict", "LoggedOut", "NotInstalled", "refusal_of"]
 _MANAGER: Final = re.compile(r'conflict with "([^"]*)"')
 _TYPED: Final = re.compile(r"(?:^|\s)\.([^\s:]+): ([^\n]+)")
 """What server-side apply says of a field that its schema has not, or that is of another type: `.spec.foo: field not declared in schema`."""
+_UNSERVED: Final = "could not find the requested resource"
+"""What a server says of a path that none of its definitions serves, where it says more than `404 page not found`."""
 _STRICT: Final = re.compile(r'(unknown|duplicate) field "([^"]+)"')
 
 
@@ -75,7 +77,7 @@ def _status_of(body: bytes) -> Json:
 
 
 def _not_found(status: Json, message: str, where: str) -> GraftError:
-    if text(status, "details", "name"):
+    if status and _UNSERVED not in message:
         return NotFound(message)
     return NotInstalled(
         f"{where} does not serve {API_VERSION}: Graft's definitions are not installed there;"

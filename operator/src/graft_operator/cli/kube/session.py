@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from threading import Event
 from typing import Final
 
 from graft_operator.cli.kube.apply import FIELD_MANAGER, apply_all
@@ -60,14 +61,17 @@ class ClusterSession:
         options: Json = {"apiVersion": "v1", "kind": "DeleteOptions", "propagationPolicy": "Background"}
         self.client.call(Request("DELETE", self._path(target), body=options))
 
-    def watch(self, kind: Kind, since: Listing, *, all_namespaces: bool = False, name: str = "") -> Iterator[Change]:
-        """Yield what changes after a listing of the same arguments, for ever."""
+    def watch(
+        self, kind: Kind, since: Listing, stop: Event, *, all_namespaces: bool = False, name: str = ""
+    ) -> Iterator[Change]:
+        """Yield what changes after a listing of the same arguments, until nobody listens."""
         path = collection_path(resource_of(kind), "" if all_namespaces else self.namespace)
 
         def relist() -> Listing:
             return self.list_objects(kind, all_namespaces=all_namespaces, name=name)
 
-        for change in follow_changes(self.client, path, _selecting(name), since, relist):
+        request = Request("GET", path, _selecting(name))
+        for change in follow_changes(self.client, request, since, relist, stop):
             yield Change(change.type, _shown(change.object))
 
     def events(self, target: Target, obj: Json) -> list[Json]:

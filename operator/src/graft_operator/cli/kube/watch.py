@@ -3,6 +3,7 @@
 import json
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import replace
 from typing import Final
 
 from graft_core.errors import Forbidden, Unavailable
@@ -29,16 +30,16 @@ Relist = Callable[[], Listing]
 
 
 def follow_changes(
-    client: KubeClient, path: str, query: Mapping[str, str], since: Listing, relist: Relist
+    client: KubeClient, request: Request, since: Listing, relist: Relist, stop: threading.Event
 ) -> Iterator[Change]:
     """Yield what changes after a listing.
 
     Args:
         client: Where to.
-        path: Of the collection.
-        query: Selectors of the listing.
+        request: That of the listing.
         since: The listing.
         relist: Lists anew, where the server has forgotten what changed in between.
+        stop: Set when nobody listens any more.
 
     Yields:
         Changes; after a new listing those that lead from the last known state to it.
@@ -49,11 +50,10 @@ def follow_changes(
     """
     known = {_key(one): one for one in since.items}
     version, failures = since.resource_version, 0
-    while True:
+    while not stop.is_set():
+        query = {**request.query, **_WATCHING, "resourceVersion": version}
         try:
-            for event in client.lines(
-                Request("GET", path, {**query, **_WATCHING, "resourceVersion": version}), SILENCE_S
-            ):
+            for event in client.lines(replace(request, query=query), SILENCE_S):
                 failures = 0
                 body = _object_of(event, client.where)
                 version = text(body, "metadata", "resourceVersion", default=version)
@@ -62,7 +62,7 @@ def follow_changes(
                     if text(event, "type") != "DELETED":
                         known[_key(body)] = body
                     yield Change(text(event, "type"), body)
-            _pause(FIRST_PAUSE_S)  # so that a server which ends every watch at once is not asked without end
+            stop.wait(FIRST_PAUSE_S)  # so that a server which ends every watch at once is not asked without end
         except Expired:
             fresh = relist()
             yield from _differences(known, fresh.items)
@@ -73,7 +73,7 @@ def follow_changes(
             failures += 1
             if failures > PATIENCE:
                 raise
-            _pause(FIRST_PAUSE_S * 2 ** (failures - 1))
+            stop.wait(FIRST_PAUSE_S * 2 ** (failures - 1))
 
 
 def _object_of(event: Json, where: str) -> Json:
@@ -99,7 +99,3 @@ def _differences(known: Mapping[tuple[str, str], Json], items: Iterable[Json]) -
 
 def _key(body: Json) -> tuple[str, str]:
     return namespace_of(body), name_of(body)
-
-
-def _pause(seconds: float) -> None:
-    threading.Event().wait(seconds)
