@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.no_cover  # an example's script: nothing of it is measured
+
 SCRIPT = Path(__file__).parents[2] / "examples" / "02-shop-query-json" / "base_model.py"
 CORPUS = SCRIPT.with_name("base_corpus.py")
 

@@ -74,7 +74,7 @@ async def die(story: ReleaseStory, number: int) -> None:
 
 @pytest.mark.slow
 @pytest.mark.no_cover  # thousands of passes: what they reach, the unit tests have covered
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
 @given(
     version=st.sampled_from(["weights", "unsplit", "knative"]),
     happenings=st.lists(st.sampled_from(HAPPENINGS), min_size=20, max_size=70),

@@ -17,6 +17,9 @@ from graft_trainer.run.workers import WorkerEnd, _urgency
 from tests.trainer.requests import a_request, write_request
 from tests.trainer.test_kill import finished, last_step, wait_for
 
+pytestmark = pytest.mark.no_cover
+"""Each process would start half as fast if it were measured, and tests in one process have covered what it runs."""
+
 STILL = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
 """Dropout draws other numbers in other processes; without it the steps are the same but for rounding."""
 METHOD = {"objective": "classification", "adapter": {"r": 4, "alpha": 8, "dropout": "0"}}
