@@ -1,6 +1,7 @@
 """History is bounded and never forgets the way back."""
 
 from graft_core.api.v1alpha1.modelrelease import HistoryEntry
+from graft_core.clock import to_rfc3339
 from graft_operator.reconcile import history
 from tests.builders import NOW
 
@@ -8,7 +9,7 @@ from tests.builders import NOW
 def grown(*outcomes: tuple[str, history.Outcome]) -> tuple[HistoryEntry, ...]:
     entries: tuple[HistoryEntry, ...] = ()
     for revision, outcome in outcomes:
-        entries = history.add(entries, revision * 10, "", outcome, reason="Why", message="ờ" * 999, now=NOW)
+        entries = history.add(entries, revision * 10, "", outcome, reason="Why", message="ờ" * 999, at=to_rfc3339(NOW))
     return entries
 
 

@@ -33,7 +33,10 @@ class Condition(KubeModel):
 
 def find_condition(conditions: Sequence[Condition], kind: str) -> Condition | None:
     """Return the condition of this type, or None."""
-    return next((c for c in conditions if c.type == kind), None)
+    for condition in conditions:
+        if condition.type == kind:
+            return condition
+    return None
 
 
 def is_condition(conditions: Sequence[Condition], kind: str, status: ConditionStatus = "True") -> bool:

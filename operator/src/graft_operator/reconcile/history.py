@@ -1,11 +1,9 @@
 """`status.history` of a ModelRelease: how revisions ended, in a bounded ring that never forgets the way back."""
 
 from collections.abc import Sequence
-from datetime import datetime
 from typing import Final, Literal
 
 from graft_core.api.v1alpha1.modelrelease import HistoryEntry
-from graft_core.clock import to_rfc3339
 from graft_operator.reconcile.draft import clip
 
 __all__ = ["MAX_ENTRIES", "add", "is_rolled_back", "last_entry", "previous_promoted"]
@@ -26,7 +24,7 @@ def add(
     *,
     reason: str,
     message: str,
-    now: datetime,
+    at: str,
 ) -> tuple[HistoryEntry, ...]:
     """Append an entry; the oldest goes where there are too many, but for the last two promotions."""
     entry = HistoryEntry(
@@ -35,7 +33,7 @@ def add(
         outcome=outcome,
         reason=reason,
         message=clip(message, MESSAGE_BYTES),
-        at=to_rfc3339(now),
+        at=at,
     )
     entries = [*history, entry]
     while len(entries) > MAX_ENTRIES:

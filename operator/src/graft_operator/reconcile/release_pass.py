@@ -131,7 +131,7 @@ class ReleasePass:
     def record(self, revision: str, digest: str, outcome: history.Outcome, reason: str, message: str) -> None:
         """Add to the history."""
         self.history = history.add(
-            self.history, revision, digest, outcome, reason=reason, message=message, now=self.now
+            self.history, revision, digest, outcome, reason=reason, message=message, at=self.stamp()
         )
 
     def note_looks(self, looks: tuple[AnalysisStatus, ...]) -> None:

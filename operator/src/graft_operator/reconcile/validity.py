@@ -39,13 +39,17 @@ def find_job_faults(job: FineTuneJob) -> tuple[Refusal, ...]:
 def find_policy_faults(job: FineTuneJob, policy: Policy) -> tuple[Refusal, ...]:
     """List what the operator's policy does not allow."""
     runtime = job.spec.runtime
-    found = list(_license_faults(job, policy))
+    found: list[Refusal] = []
+    if policy.allowed_licenses is not None:
+        found += _license_faults(job, policy.allowed_licenses)
     if not policy.has_default_store and job.spec.output.uri is None:
         path = "spec.output.uri"
         found.append(Refusal(path, f"{path} is not set, and this operator has no store of its own", "PolicyDenied"))
-    found += _key_faults("spec.runtime.nodeSelector", runtime.node_selector or {}, policy.allowed_node_selector_keys)
-    keys = [one.key for one in runtime.tolerations or ()]
-    found += _key_faults("spec.runtime.tolerations", keys, policy.allowed_toleration_keys)
+    if policy.allowed_node_selector_keys is not None and runtime.node_selector:
+        found += _key_faults("spec.runtime.nodeSelector", runtime.node_selector, policy.allowed_node_selector_keys)
+    if policy.allowed_toleration_keys is not None and runtime.tolerations:
+        keys = [one.key for one in runtime.tolerations]
+        found += _key_faults("spec.runtime.tolerations", keys, policy.allowed_toleration_keys)
     return tuple(found)
 
 
@@ -66,17 +70,17 @@ def _invalid(path: str, what: str, known: list[str]) -> Refusal:
     return Refusal(path, f"{path}: {what}; expected one of {', '.join(known) or 'none'}", "InvalidSpec")
 
 
-def _license_faults(job: FineTuneJob, policy: Policy) -> Iterator[Refusal]:
-    allowed, path = policy.allowed_licenses, "spec.model.license"
-    if allowed is None or job.spec.model.license in allowed:
+def _license_faults(job: FineTuneJob, allowed: frozenset[str]) -> Iterator[Refusal]:
+    path = "spec.model.license"
+    if job.spec.model.license in allowed:
         return
     found = f"{job.spec.model.license!r} is not allowed" if job.spec.model.license else "is not set"
     message = f"{path} {found}; the operator allows {', '.join(sorted(allowed)) or 'none'}"
     yield Refusal(path, message, "PolicyDenied")
 
 
-def _key_faults(path: str, keys: Iterable[str], allowed: frozenset[str] | None) -> Iterator[Refusal]:
+def _key_faults(path: str, keys: Iterable[str], allowed: frozenset[str]) -> Iterator[Refusal]:
     for key in keys:
-        if allowed is not None and key not in allowed:
+        if key not in allowed:
             message = f"{path}: key {key!r} is not allowed; the operator allows {', '.join(sorted(allowed)) or 'none'}"
             yield Refusal(path, message, "PolicyDenied")
