@@ -37,6 +37,7 @@ It installs neither KServe nor a gateway, which ModelReleases need; FineTuneJobs
   direction; an older operator leaves fields of a status that it does not know as they are.
 - **Uninstalling** leaves the definitions, every FineTuneJob and ModelRelease, and what serves, unless `crds.keep` is false. Objects keep the finalizer `graft.dev/finalizer`: to delete one
   without an operator, take it off by hand (`kubectl patch KIND NAME --type=merge -p '{{"metadata":{{"finalizers":null}}}}'`).
+- **Definitions that kubectl made** are not Helm's: set `crds.enabled: false`, or install with `--take-ownership`.
 - **Without rights on the cluster**: have an administrator apply `manifests/crds`, then set `crds.enabled: false`, `rbac.aggregate: false` and `watchNamespaces`. The roles in these namespaces
   can be made only by somebody who holds the same rights.
 - **Namespaces of jobs and releases** may enforce Pod Security `restricted`, as that of the operator may.

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from tests.cluster.controlplane import ControlPlane
     from tests.cluster.fixtures import StartPlane
 
-pytestmark = [pytest.mark.cluster, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.cluster, pytest.mark.timeout(300)]
 
 NAMESPACES = (NAMESPACE, "ml", "shop")
 
@@ -141,13 +141,16 @@ def test_upgrade_rollback_and_uninstallation_leave_what_serves(own_plane: "Start
     values = tmp_path / "values.yaml"
     values.write_text(yaml.safe_dump({"replicas": 2, "config": {"logLevel": "DEBUG"}}), encoding="utf-8")
 
-    def run(command: str, *arguments: str) -> None:
-        helm(command, "graft", *arguments, "--namespace", NAMESPACE, kubeconfig=plane.kubeconfig)
+    def run(command: str, *arguments: str) -> str:
+        return helm(command, "graft", *arguments, "--namespace", NAMESPACE, kubeconfig=plane.kubeconfig)
 
     def operator() -> dict[str, object]:
         return dict(api.get("apps/v1", "Deployment", NAMESPACE, "graft-operator")["spec"])
 
-    run("install", str(CHART), "--create-namespace")
+    notes = run("install", str(CHART), "--create-namespace")
+    assert "It serves all namespaces." in notes
+    assert "config.domain is still example.com" in notes
+    assert "serves no InferenceServices" not in notes
     job = api.create(changed(a_job(), "metadata.namespace", "default"))
     release = api.create(changed(a_release(), "metadata.namespace", "default"))
     owner = {"apiVersion": "graft.dev/v1alpha1", "kind": "ModelRelease", "controller": True}
