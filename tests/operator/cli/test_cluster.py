@@ -231,7 +231,9 @@ def test_a_server_that_stays_away_ends_the_wait(
 
     def away() -> None:
         answer = status(503, "ServiceUnavailable", "etcd is away")
-        cluster.double.canned = [("GET", "/modelreleases", 503, answer)] * 6
+        busy = status(429, "TooManyRequests", "storage is (re)initializing")
+        refused = [("GET", "/modelreleases", 503, answer)] * 5
+        cluster.double.canned = [*[("GET", "/modelreleases", 429, busy)] * 3, *refused, refused[0]]
         cluster.double.cut(MODEL_RELEASES)
 
     cluster.when_watched(away)

@@ -10,7 +10,7 @@ from graft_core.errors import Forbidden, GraftError, Unavailable
 from graft_operator.local.faults import Cause, Invalid, NotFound, from_status
 from graft_operator.local.fields import Json, as_object, children, text
 
-__all__ = ["FieldConflict", "LoggedOut", "NotInstalled", "refusal_of"]
+__all__ = ["Busy", "FieldConflict", "LoggedOut", "NotInstalled", "refusal_of"]
 
 _MANAGER: Final = re.compile(r'conflict with "([^"]*)"')
 _TYPED: Final = re.compile(r"(?:^|\s)\.([^\s:]+): ([^\n]+)")
@@ -24,6 +24,10 @@ class NotInstalled(GraftError):
     """The cluster does not know Graft's kinds."""
 
     reason = "NotInstalled"
+
+
+class Busy(Unavailable):
+    """The server is there and asks for patience: it has too much to do, or has just started."""
 
 
 class LoggedOut(Forbidden):
@@ -64,7 +68,7 @@ def refusal_of(code: int, body: bytes, where: str) -> GraftError:
     if code in {400, 422, 500} and (causes := list(_causes(status, message, code))):
         return Invalid(text(status, "details", "name", default="the object"), causes)
     if code == 429 or code >= 500:
-        return Unavailable(f"{where} answered {code}: {message}; try again")
+        return (Busy if code == 429 else Unavailable)(f"{where} answered {code}: {message}; try again")
     return from_status({**status, "message": message})
 
 

@@ -8,7 +8,7 @@ from typing import Final
 
 from graft_core.errors import Forbidden, Unavailable
 from graft_operator.cli.kube.client import KubeClient, Request
-from graft_operator.cli.kube.refusals import refusal_of
+from graft_operator.cli.kube.refusals import Busy, refusal_of
 from graft_operator.cli.session import Change, Listing
 from graft_operator.local.faults import Expired
 from graft_operator.local.fields import Json, child, name_of, namespace_of, number, text
@@ -51,29 +51,37 @@ def follow_changes(
     known = {_key(one): one for one in since.items}
     version, failures = since.resource_version, 0
     while not stop.is_set():
-        query = {**request.query, **_WATCHING, "resourceVersion": version}
         try:
+            if not version:
+                fresh = relist()
+                yield from _differences(known, fresh.items)
+                known, version = {_key(one): one for one in fresh.items}, fresh.resource_version
+            query = {**request.query, **_WATCHING, "resourceVersion": version}
             for event in client.lines(replace(request, query=query), SILENCE_S):
                 failures = 0
                 body = _object_of(event, client.where)
                 version = text(body, "metadata", "resourceVersion", default=version)
                 if text(event, "type") != "BOOKMARK":
-                    known.pop(_key(body), None)
-                    if text(event, "type") != "DELETED":
-                        known[_key(body)] = body
+                    _note(known, text(event, "type"), body)
                     yield Change(text(event, "type"), body)
             stop.wait(FIRST_PAUSE_S)  # so that a server which ends every watch at once is not asked without end
         except Expired:
-            fresh = relist()
-            yield from _differences(known, fresh.items)
-            known, version = {_key(one): one for one in fresh.items}, fresh.resource_version
+            version = ""
         except Forbidden:
             raise
+        except Busy:
+            stop.wait(FIRST_PAUSE_S)  # it is there, and asks for patience
         except Unavailable:
             failures += 1
             if failures > PATIENCE:
                 raise
             stop.wait(FIRST_PAUSE_S * 2 ** (failures - 1))
+
+
+def _note(known: dict[tuple[str, str], Json], what: str, body: Json) -> None:
+    known.pop(_key(body), None)
+    if what != "DELETED":
+        known[_key(body)] = body
 
 
 def _object_of(event: Json, where: str) -> Json:
