@@ -69,7 +69,11 @@ CASES: list[tuple[dict[str, Any], str | None, tuple[str, ...], st.SearchStrategy
         TEXT_TO_JSON,
         "is_in_scope",
         ("query", "output"),
-        objects(query=TEXTS, output=objects(is_in_scope=st.booleans(), keyword=SCALARS), nested=st.lists(SCALARS)),
+        objects(
+            query=TEXTS,
+            output=objects(is_in_scope=st.booleans(), keyword=SCALARS),
+            nested=st.one_of(SCALARS, SCALARS, st.lists(SCALARS)),
+        ),
     ),
     (WIDE, "a", ("input", "output"), objects(input=TEXTS, output=WIDE_ANSWERS)),
     (
@@ -86,17 +90,13 @@ CASES: list[tuple[dict[str, Any], str | None, tuple[str, ...], st.SearchStrategy
         objects(zeta=TEXTS, output=TEXTS, alpha=TEXTS),
     ),
 ]
+POISON = [b"\t", b"\r", b"\x00", b"\xff", b"\xc3", b"\xed\xa0\x80"]
+"""Any of these sends a whole piece to the parser."""
 MUTANTS = [
     b"\\",
     b'"',
     b" ",
-    b"\t",
-    b"\r",
-    b"\x00",
     b"\xef\xbb\xbf",
-    b"\xff",
-    b"\xc3",
-    b"\xed\xa0\x80",
     b":",
     b",",
     b"}",
@@ -117,6 +117,7 @@ MUTANTS = [
 def files(draw: st.DrawFn, records: st.SearchStrategy[dict[str, Any]]) -> bytes:
     separators = draw(st.sampled_from([(", ", ": "), (",", ":"), (",", ":"), (" , ", " : ")]))
     end = draw(st.sampled_from([b"\n", b"\n", b"\r\n"]))
+    mutants = [b"", *MUTANTS, *(POISON if draw(st.integers(0, 5)) == 0 else ())]
     found: list[bytes] = []
     for record in draw(st.lists(records, min_size=2, max_size=6)):
         is_ascii = draw(st.integers(0, 5)) == 0
@@ -125,7 +126,7 @@ def files(draw: st.DrawFn, records: st.SearchStrategy[dict[str, Any]]) -> bytes:
         found += [line, line][draw(st.integers(0, 1)) :]
         if draw(st.integers(0, 2)) == 0:
             at, cut = draw(st.integers(0, len(line))), draw(st.integers(0, 2))
-            found.append(line[:at] + draw(st.sampled_from([b"", *MUTANTS])) + line[at + cut :])
+            found.append(line[:at] + draw(st.sampled_from(mutants)) + line[at + cut :])
     return end.join(found) + draw(st.sampled_from([end, b"", b"\n\n"]))
 
 
@@ -150,13 +151,47 @@ def test_what_is_told_by_sight_is_what_the_parser_says(case: int, tmp_path: Path
     task, by, columns, records = CASES[case]
     shaper = a_shaper(task, by, columns)
 
-    @settings(max_examples=50)
+    @settings(max_examples=40)
     @given(files(records))
     def check(data: bytes) -> None:
         quick, slow = both_ways(tmp_path / "a.jsonl", data, shaper)
         assert quick == slow
 
     check()
+
+
+GOOD: list[dict[str, Any]] = [
+    {"input": "ab đ", "output": "c"},
+    {"output": "c", "extra": 1.5, "input": "ắ"},
+    {"instruction": "a", "input": "b", "output": "c"},
+    {"query": "a b", "output": {"keyword": "đ", "is_in_scope": True}},
+    {"query": "q", "output": {"is_in_scope": False, "keyword": ""}, "nested": None},
+    {"input": "i", "output": {"a": "x", "b%b": 12, "c": 3, "d": None}},
+    {"text": "t", "label": " ĐỎ"},
+    {"label": 1, "text": "t"},
+    {"zeta": "z", "output": "o", "alpha": "%b"},
+]
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize("case", range(len(CASES)))
+def test_a_good_line_with_any_one_fault_is_taken_as_the_parser_takes_it(case: int, tmp_path: Path) -> None:
+    task, by, columns, _ = CASES[case]
+    good = json.dumps(GOOD[case], ensure_ascii=False).encode()
+    found = [good, good]
+    for at in range(len(good) + 1):
+        for cut in range(3):
+            found += [good[:at] + mutant + good[at + cut :] for mutant in (b"", *MUTANTS)]
+    # Half a character would send all of them to the parser; those that are left have one each.
+    whole = [line for line in found if line.decode(errors="ignore").encode() == line]
+    quick, slow = both_ways(tmp_path / "a.jsonl", b"\n".join(whole), a_shaper(task, by, columns))
+    assert quick == slow
+    assert quick[1] == (2, *quick[0][1:])
+    assert len({fault for _, _, fault in quick}) > 5
+    broken = [line for line in found if line not in whole]
+    for line in broken[:: max(1, len(broken) // 20)]:
+        quick, slow = both_ways(tmp_path / "a.jsonl", b"\n".join([good, line, good]), a_shaper(task, by, columns))
+        assert quick == slow
 
 
 @pytest.mark.parametrize(
