@@ -96,14 +96,16 @@ build() {
 
 # Write all of them into one OCI archive, whose name for each is the one it has here.
 write_archive() {
-  local one names=()
+  local one names=() packing=()
   for one in "${images[@]}"; do names+=("$prefix$one:$tag"); done
   say "writing ${names[*]} to $archive"
   case $BUILDER in
     docker) docker save "${names[@]}" ;;
     podman) podman save --quiet --multi-image-archive "${names[@]}" ;;
     buildah)
-      for one in "${names[@]}"; do buildah push --quiet "$one" "oci:$scratch/layout:$one" >&2; done
+      # What goes straight into a cluster's own store is unpacked at once: packing it first takes minutes.
+      [ "$archive" != - ] || packing=(--disable-compression)
+      for one in "${names[@]}"; do buildah push --quiet "${packing[@]}" "$one" "oci:$scratch/layout:$one" >&2; done
       # containerd looks for the name under its own key.
       sed -i 's#"org.opencontainers.image.ref.name":\("[^"]*"\)#"io.containerd.image.name":\1,&#g' "$scratch/layout/index.json"
       tar -C "$scratch/layout" -cf - .

@@ -1,6 +1,6 @@
 """The cluster from the command line, as make calls it.
 
-python -m tests.cluster up                        start a cluster of one node
+python -m tests.cluster up [--bare]               start a cluster of one node, with Graft's images or without
 python -m tests.cluster down                      stop it, or clear what is left of it
 python -m tests.cluster run -- COMMAND...         run a command where the cluster is
 python -m tests.cluster e2e [PYTEST ARGUMENT...]  up, tests/cluster/e2e, down
@@ -35,22 +35,31 @@ def main() -> int:
         return 1
 
 
-def up(_rest: list[str]) -> int:
-    """Start a cluster; one that does not come up is taken down again, its logs kept beside."""
+def up(rest: list[str]) -> int:
+    """Start a cluster; one that does not come up is taken down again, its logs kept."""
     from tests.cluster.node import cluster
+    from tests.cluster.node.machine import enter_to_start
 
-    cluster.prepare()
-    done = _inside([sys.executable, "-m", "tests.cluster", "start-inside"])
-    if done:
-        cluster.down()
+    with cluster.alone():
+        images = cluster.prepare(is_bare="--bare" in rest)
+        tag = [images.tag] if images else []
+        command = [*enter_to_start(), sys.executable, "-m", "tests.cluster", "start-inside", *tag]
+        done = 1
+        try:
+            done = subprocess.run(command, cwd=ROOT, check=False).returncode
+        finally:
+            if done:
+                cluster.keep_logs()
+                cluster.down()
     return done
 
 
-def start_inside(_rest: list[str]) -> int:
-    """The part of `up` that runs in the namespace."""
+def start_inside(rest: list[str]) -> int:
+    """The part of `up` that runs in the namespaces."""
+    from tests.cluster.graft_images import GraftImages
     from tests.cluster.node import cluster
 
-    cluster.start()
+    cluster.start(GraftImages(*rest) if rest else None)
     return 0
 
 
@@ -58,7 +67,8 @@ def down(_rest: list[str]) -> int:
     """Stop it, or clear what is left of it."""
     from tests.cluster.node import cluster
 
-    cluster.down()
+    with cluster.alone():
+        cluster.down()
     return 0
 
 
@@ -69,6 +79,8 @@ def run(rest: list[str]) -> int:
 
 def e2e(rest: list[str]) -> int:
     """Run the tests on a node of our own, or on the cluster that `KUBECONFIG` names."""
+    from tests.cluster.node.cluster import keep_logs
+
     pytest = [sys.executable, "-m", "pytest", "-m", "cluster", TESTS, *rest]
     given = os.environ.get("KUBECONFIG")
     if given:
@@ -77,10 +89,14 @@ def e2e(rest: list[str]) -> int:
     failed = up([])
     if failed:
         return failed
+    failed = 1
     try:
-        return _inside(pytest)
+        failed = _inside(pytest)
     finally:
+        if failed:
+            keep_logs()
         down([])
+    return failed
 
 
 def _inside(command: list[str]) -> int:

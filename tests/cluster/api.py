@@ -96,7 +96,7 @@ class Api:
     def __post_init__(self) -> None:
         headers = {"Authorization": f"Bearer {self.access.token}"} if self.access.token else {}
         self.http = httpx.Client(
-            base_url=self.access.server, verify=self.access.tls(), headers=headers, timeout=30, trust_env=False
+            base_url=self.access.server, verify=self.access.tls(), headers=headers, timeout=90, trust_env=False
         )
 
     def __enter__(self) -> Self:

@@ -86,12 +86,14 @@ def controller_manager(kubeconfig: Path, controllers: str) -> list[str]:
     ]
 
 
-def kubelet(folder: Path, socket: Path) -> dict[str, Any]:
-    """The kubelet's configuration."""
+def kubelet(folder: Path, socket: Path, cgroup: str) -> dict[str, Any]:
+    """The kubelet's configuration: all pods below one control group."""
     return {
         "apiVersion": "kubelet.config.k8s.io/v1beta1",
         "kind": "KubeletConfiguration",
         "cgroupDriver": "cgroupfs",
+        "cgroupRoot": f"/{cgroup}",
+        "podLogsDir": str(folder / "pod-logs"),
         "failSwapOn": False,
         "failCgroupV1": False,
         "containerRuntimeEndpoint": f"unix://{socket}",
@@ -147,6 +149,8 @@ state = "{state}"
   sandbox_image = "{pause}"
   # Where -998 may not be written to oom_score_adj, every sandbox would fail.
   restrict_oom_score_adj = true
+  # Beside our sockets, not in the folder that `ip netns` and others use.
+  netns_mounts_under_state_dir = true
   [plugins."io.containerd.grpc.v1.cri".containerd]
     snapshotter = "overlayfs"
     default_runtime_name = "runc"
@@ -158,9 +162,14 @@ state = "{state}"
 """
 
 
-def cni() -> dict[str, Any]:
-    """The pods' network: a bridge in the node's namespace."""
-    ipam = {"type": "host-local", "ranges": [[{"subnet": CLUSTER_CIDR}]], "routes": [{"dst": "0.0.0.0/0"}]}
+def cni(folder: Path) -> dict[str, Any]:
+    """The pods' network: a bridge in the node's namespace, its addresses written down in `folder`."""
+    ipam = {
+        "type": "host-local",
+        "dataDir": str(folder / "addresses"),
+        "ranges": [[{"subnet": CLUSTER_CIDR}]],
+        "routes": [{"dst": "0.0.0.0/0"}],
+    }
     bridge = {"type": "bridge", "bridge": "cni0", "isGateway": True, "ipMasq": True, "hairpinMode": True, "ipam": ipam}
     ports = {"type": "portmap", "capabilities": {"portMappings": True}}
     return {"cniVersion": "0.4.0", "name": CNI_NETWORK, "plugins": [bridge, ports]}

@@ -25,6 +25,8 @@ MANIFESTS = Path(__file__).parents[2] / "manifests" / "crds"
 SERVED_S = 120
 NOT_YET = {404, 429, 503}
 """Answers of a server that is still making the storage of a kind."""
+BUSY = {429, 500, 503, 504}
+"""Answers of a server that has too much to do; what it was asked may be done all the same."""
 DOWNLOAD_S = 300
 
 
@@ -114,12 +116,26 @@ def install(api: Api, crds: Sequence[Json]) -> None:
 
     Args:
         api: Of an administrator.
-        crds: What to install; server-side apply, since KServe's are too large for an annotation.
+        crds: What to install.
     """
     for crd in crds:
-        api.apply(crd)
+        until(partial(_is_stored, api, crd), SERVED_S, f"{crd['metadata']['name']} to be stored")
     for crd in crds:
         until(partial(_is_served, api, crd), SERVED_S, f"{crd['metadata']['name']} to be served")
+
+
+def _is_stored(api: Api, crd: Json) -> bool:
+    """Create it, or apply it where it is there: applying the large ones costs the server a second, and a busy one its patience."""
+    try:
+        api.create(crd)
+    except ApiError as error:
+        if error.status == 409:
+            api.apply(crd)
+            return True
+        if error.status in BUSY:
+            return False
+        raise
+    return True
 
 
 def _is_served(api: Api, crd: Json) -> bool:

@@ -89,9 +89,6 @@ def load(images: GraftImages, socket: Path, store: Path) -> None:
     if _loaded(store) == images.tag:
         return
     ctr = ["ctr", "--address", str(socket), "-n", NAMESPACE, "images"]
-    for old in run(*ctr, "list", "-q").split():
-        if old.startswith(PREFIX):
-            run(*ctr, "rm", "--sync", old)
     with subprocess.Popen(
         _command("--no-build", "--archive", "-", *IMAGES), cwd=ROOT, env=_environment(images), stdout=subprocess.PIPE
     ) as writer:
@@ -102,6 +99,10 @@ def load(images: GraftImages, socket: Path, store: Path) -> None:
         raise BedError(
             f"containerd took no images of Graft ({writer.returncode}, {done.returncode}): {done.stderr[-2000:]}"
         )
+    # Afterwards, so that layers which both have are not unpacked again.
+    for old in run(*ctr, "list", "-q").split():
+        if old.startswith(PREFIX) and old not in map(images.name, IMAGES):
+            run(*ctr, "rm", old)
     _mark(store).write_text(images.tag)
 
 

@@ -26,10 +26,12 @@ __all__ = [
     "HOST",
     "STOP_S",
     "Processes",
+    "all_alive",
     "clear_orphans",
     "end_recorded",
     "free_port",
     "is_ready",
+    "kill",
     "new_run_folder",
     "until",
 ]
@@ -181,6 +183,24 @@ def end_recorded(records: Iterable[Path]) -> None:
     processes = [process for record in records if (process := _recorded(record)) is not None]
     for process in processes:
         process.kill()
+    psutil.wait_procs(processes, timeout=STOP_S)
+
+
+def all_alive(records: Iterable[Path]) -> bool:
+    """Are all processes that records name alive, and is there one at all?"""
+    found = [_recorded(record) is not None for record in records]
+    return bool(found) and all(found)
+
+
+def kill(pids: Iterable[int]) -> None:
+    """`kill -9` processes that are known to be ours, and wait until they are gone."""
+    processes: list[psutil.Process] = []
+    for pid in pids:
+        try:
+            processes.append(psutil.Process(pid))
+            os.kill(pid, signal.SIGKILL)
+        except (psutil.NoSuchProcess, ProcessLookupError):
+            continue
     psutil.wait_procs(processes, timeout=STOP_S)
 
 

@@ -1,82 +1,46 @@
-"""Clearing what a node leaves on the machine: processes, containers, mounts, namespaces.
+"""Clearing what a node leaves on the machine: processes, namespaces, control groups, folders.
 
-Only what this cluster made is touched: processes by record or by containerd's own state folder, mounts below our folders, pods'
-network namespaces by the cache of our CNI network.
+Only what this cluster made is touched: processes by namespace and record, pods by their control group. All mounts (volumes, container
+roots, the pods' network namespaces) are in a mount namespace that ends with its last process.
 """
 
-import json
 import os
 import shutil
-import signal
-from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
-import psutil
-
-from tests.cluster.arguments import CNI_NETWORK
+from tests.cluster.node import cgroups
 from tests.cluster.node.machine import NETNS, run
-from tests.cluster.node.places import FOLDER, RUN, STORE
-from tests.cluster.processes import STOP_S, end_recorded
+from tests.cluster.node.places import FOLDER, HIDDEN, RUN
+from tests.cluster.processes import end_recorded, kill
 
 __all__ = ["clear"]
 
-CNI_CACHE = Path("/var/lib/cni")
 NETNS_FOLDER = Path("/run/netns")
+ATTEMPTS = 10
+"""What is killed may just have started something."""
 
 
 def clear() -> None:
     """Leave nothing of a cluster, whether it runs, ended or crashed."""
+    # The namespace first: whoever starts a cluster is in it, and would go on.
+    for _ in range(ATTEMPTS):
+        if not (inside := _in_namespace()):
+            break
+        kill(inside)
     end_recorded(FOLDER.glob("*.pid.json"))
-    _kill(_containers())
-    _kill(_in_namespace())
-    for mount in _mounts():
-        run("umount", "--lazy", mount, check=False)
-    for namespace in _pod_namespaces():
-        run("ip", "netns", "del", namespace, check=False)
+    cgroups.remove()
     if (NETNS_FOLDER / NETNS).exists():
         run("ip", "netns", "del", NETNS)
-    shutil.rmtree(RUN, ignore_errors=True)
-    shutil.rmtree(FOLDER, ignore_errors=True)
+    for folder in (RUN, FOLDER):
+        shutil.rmtree(folder, ignore_errors=True)
+    for place in map(Path, HIDDEN):
+        with suppress(OSError):  # it is not empty: somebody else's
+            place.rmdir()
 
 
-def _containers() -> Iterator[int]:
-    """First processes of containers, which outlive the shims that started them."""
-    for file in RUN.glob("io.containerd.runtime.v2.task/*/*/init.pid"):
-        yield int(file.read_text() or 0)
-
-
-def _in_namespace() -> Iterator[int]:
+def _in_namespace() -> set[int]:
     """All that runs in the cluster's namespace: shims, and what was started there by hand."""
-    if (NETNS_FOLDER / NETNS).exists():
-        own = {os.getpid(), os.getppid()}
-        yield from (pid for pid in map(int, run("ip", "netns", "pids", NETNS, check=False).split()) if pid not in own)
-
-
-def _kill(pids: Iterator[int]) -> None:
-    processes: list[psutil.Process] = []
-    for pid in pids:
-        try:
-            processes.append(psutil.Process(pid))
-            os.kill(pid, signal.SIGKILL)
-        except (psutil.NoSuchProcess, ProcessLookupError):
-            continue
-    psutil.wait_procs(processes, timeout=STOP_S)
-
-
-def _mounts() -> list[str]:
-    """Volumes and container roots, the deepest first."""
-    places = [line.split()[1] for line in Path("/proc/mounts").read_text().splitlines()]
-    ours = [place for place in places if place.startswith((f"{FOLDER}/", f"{RUN}/", f"{STORE}/"))]
-    return sorted(ours, reverse=True)
-
-
-def _pod_namespaces() -> Iterator[str]:
-    """Network namespaces that our CNI network gave to pods."""
-    for folder in ("cache/results", "results"):
-        for file in (CNI_CACHE / folder).glob(f"{CNI_NETWORK}-*"):
-            result = json.loads(file.read_text() or "{}")
-            name = Path(result.get("netns", "")).name
-            if name and (NETNS_FOLDER / name).exists():
-                yield name
-            file.unlink(missing_ok=True)
-    shutil.rmtree(CNI_CACHE / "networks" / CNI_NETWORK, ignore_errors=True)
+    if not (NETNS_FOLDER / NETNS).exists():
+        return set()
+    return set(map(int, run("ip", "netns", "pids", NETNS, check=False).split())) - {os.getpid(), os.getppid()}

@@ -7,28 +7,33 @@
 Everything is started detached: the cluster stays when the starter ends.
 """
 
+import fcntl
 import json
 import secrets
 import shutil
 import sys
+from collections.abc import Generator
+from contextlib import contextmanager
 from pathlib import Path
 from time import monotonic
 
 import yaml
 
-from tests.cluster import arguments
+from tests.cluster import arguments, graft_images
 from tests.cluster.api import Access, Api, write_kubeconfig
 from tests.cluster.certificates import Authority, write_key
 from tests.cluster.crds import GATEWAY_API, KSERVE, install
 from tests.cluster.errors import BedError
+from tests.cluster.graft_images import GraftImages
 from tests.cluster.images import write_image
-from tests.cluster.node import cleanup, services
-from tests.cluster.node.machine import NODE_IP, cni_plugins, make_network, run, see_to_tools
-from tests.cluster.node.places import FOLDER, KUBECONFIG, RUN, SOCKET, STORE
-from tests.cluster.processes import HOST, Processes, is_ready, until
+from tests.cluster.node import cgroups, cleanup, services
+from tests.cluster.node.machine import NODE_IP, cni_plugins, hide, make_network, run, see_to_tools
+from tests.cluster.node.models import base_models
+from tests.cluster.node.places import FOLDER, HIDDEN, KUBECONFIG, LOCK, LOGS, READY, RUN, SOCKET, STORE
+from tests.cluster.processes import HOST, Processes, all_alive, is_ready, until
 from tests.cluster.programs import KUBE, SMALL_IMAGES
 
-__all__ = ["NODE", "down", "prepare", "set_gpus", "start"]
+__all__ = ["NODE", "alone", "down", "keep_logs", "prepare", "set_gpus", "start"]
 
 NODE = "node0"
 API_PORT = 6443
@@ -44,21 +49,57 @@ HOSTS = (HOST, "localhost", NODE_IP, "10.96.0.1", NODE)
 NAMES = tuple(f"kubernetes{rest}" for rest in ("", ".default", ".default.svc", ".default.svc.cluster.local"))
 
 
-def prepare() -> None:
-    """Fetch, build and clear, and make the network."""
+@contextmanager
+def alone() -> Generator[None, None, None]:
+    """Keep others from starting or stopping a cluster meanwhile.
+
+    Raises:
+        BedError: Somebody is at it.
+    """
+    LOCK.parent.mkdir(parents=True, exist_ok=True)
+    with LOCK.open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as busy:
+            raise BedError("somebody else starts or stops the cluster at the moment; wait for it, or end it") from busy
+        yield
+
+
+def prepare(*, is_bare: bool = False) -> GraftImages | None:
+    """Fetch, build and clear, and make the network.
+
+    Args:
+        is_bare: Leave Graft's own images out.
+
+    Returns:
+        The images, unless it is bare.
+
+    Raises:
+        BedError: There is a cluster already, and it runs.
+    """
     see_to_tools()
+    if READY.exists() and all_alive(FOLDER.glob("*.pid.json")):
+        raise BedError(f"a cluster runs here already, its KUBECONFIG is {KUBECONFIG}; `make cluster-down` ends it")
     for module in (KUBE, SMALL_IMAGES, *services.MODULES):
         module.build()
     for crds in (GATEWAY_API, KSERVE):
         crds.crds()
+    images = None if is_bare else graft_images.prepare(STORE, base_models())
     down()
     make_network()
+    return images
 
 
-def start() -> None:
-    """Start the cluster in this namespace, and wait until it can be used."""
+def start(images: GraftImages | None = None) -> None:
+    """Start the cluster in this namespace, and wait until it can be used.
+
+    Args:
+        images: Those of Graft that it is to have.
+    """
     started = monotonic()
     FOLDER.mkdir(parents=True)
+    hide(HIDDEN, FOLDER / "hidden")
+    cgroups.make()
     access = _write_files()
     processes = Processes(FOLDER)
     kube = KUBE.build()
@@ -71,12 +112,25 @@ def start() -> None:
         install(api, [*GATEWAY_API.crds(), *KSERVE.crds()])
         until(lambda: _is_node_ready(api), READY_S, "the node to be Ready", processes)
         services.start(processes, api, FOLDER)
+    if images is not None:
+        graft_images.load(images, SOCKET, STORE)
+    processes.check()
+    READY.touch()
     sys.stderr.write(f"cluster: {NODE} is ready after {monotonic() - started:.0f} s\n")
 
 
 def down() -> None:
     """Stop everything and remove what it left on the machine; images stay for the next start."""
     cleanup.clear()
+
+
+def keep_logs() -> None:
+    """Keep what was said in a run that failed, for whoever looks why."""
+    shutil.rmtree(LOGS, ignore_errors=True)
+    LOGS.mkdir(parents=True)
+    for log in FOLDER.glob("*.log"):
+        shutil.copy(log, LOGS)
+    sys.stderr.write(f"cluster: logs of what failed are in {LOGS}\n")
 
 
 def set_gpus(api: Api, count: int) -> None:
@@ -98,10 +152,10 @@ def _write_files() -> Access:
     access = Access(f"https://{HOST}:{API_PORT}", FOLDER / "ca.crt", admin)
     write_kubeconfig(KUBECONFIG, access)
     write_kubeconfig(FOLDER / "node.kubeconfig", Access(access.server, access.ca, node))
-    (FOLDER / "kubelet.yaml").write_text(yaml.safe_dump(arguments.kubelet(FOLDER, SOCKET)))
+    (FOLDER / "kubelet.yaml").write_text(yaml.safe_dump(arguments.kubelet(FOLDER, SOCKET, cgroups.CGROUP)))
     (FOLDER / "proxy.yaml").write_text(yaml.safe_dump(arguments.kube_proxy(KUBECONFIG, NODE)))
     (FOLDER / "cni").mkdir()
-    (FOLDER / "cni" / "10-pods.conflist").write_text(json.dumps(arguments.cni()))
+    (FOLDER / "cni" / "10-pods.conflist").write_text(json.dumps(arguments.cni(FOLDER)))
     return access
 
 

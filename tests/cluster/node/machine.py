@@ -9,7 +9,19 @@ from pathlib import Path
 
 from tests.cluster.errors import BedError, NothingToRun
 
-__all__ = ["NETNS", "NODE_IP", "absent", "cni_plugins", "enter", "install", "make_network", "run", "see_to_tools"]
+__all__ = [
+    "NETNS",
+    "NODE_IP",
+    "absent",
+    "cni_plugins",
+    "enter",
+    "enter_to_start",
+    "hide",
+    "install",
+    "make_network",
+    "run",
+    "see_to_tools",
+]
 
 NETNS = "graft"
 """Name of the network namespace: everything of the cluster is in it, and nothing in it reaches further."""
@@ -25,6 +37,9 @@ PACKAGES = {
     "iptables": "iptables",
     "ip": "iproute2",
     "nsenter": "util-linux",
+    "unshare": "util-linux",
+    "mount": "mount",
+    "sysctl": "procps",
 }
 """Debian package by command."""
 CNI_PACKAGE = "containernetworking-plugins"
@@ -82,6 +97,28 @@ def enter() -> list[str]:
     Not `ip netns exec`: that mounts /sys anew, and the kubelet finds no cgroups there.
     """
     return ["nsenter", f"--net=/run/netns/{NETNS}"]
+
+
+def enter_to_start() -> list[str]:
+    """What to put before the command that starts the node: the namespace, and one of its own for mounts.
+
+    The mounts go when the last process of the node goes.
+    """
+    return [*enter(), "unshare", "--mount"]
+
+
+def hide(places: Collection[str], behind: Path) -> None:
+    """Show the processes of this mount namespace folders of their own at some places.
+
+    Args:
+        places: Absolute paths.
+        behind: Where what is written there really goes.
+    """
+    for place in places:
+        own = behind / place.strip("/").replace("/", "-")
+        own.mkdir(parents=True)
+        Path(place).mkdir(parents=True, exist_ok=True)
+        run("mount", "--bind", str(own), place)
 
 
 def make_network() -> None:

@@ -1,5 +1,6 @@
 """What stands beside Kubernetes on the node: Traefik as gateway, an S3 server, and the stand-in for KServe."""
 
+import json
 import os
 import secrets
 import sys
@@ -12,7 +13,7 @@ import yaml
 from tests.cluster.api import Api
 from tests.cluster.kserve_standin.admission import install_validation
 from tests.cluster.node.machine import NODE_IP
-from tests.cluster.node.places import KUBECONFIG
+from tests.cluster.node.places import KUBECONFIG, S3_KEYS
 from tests.cluster.processes import HOST, Processes, until
 from tests.cluster.programs import GATEWAY, S3
 from tests.house import ROOT
@@ -22,6 +23,7 @@ __all__ = ["GATEWAY_PORT", "MODULES", "S3_PORT", "is_kserve_external", "start"]
 MODULES = (GATEWAY, S3)
 GATEWAY_PORT = 80
 S3_PORT = 9000
+S3_USER = "graft"
 READY_S = 60
 GATEWAY_NAMESPACE = "kserve"
 GATEWAY_NAME = "kserve-ingress-gateway"
@@ -99,12 +101,14 @@ def _start_gateway(processes: Processes, api: Api, folder: Path) -> None:
 def _start_s3(processes: Processes, folder: Path) -> None:
     data = folder / "s3"
     data.mkdir()
-    keys = {"ROOT_ACCESS_KEY": "graft", "ROOT_SECRET_KEY": secrets.token_urlsafe(24)}
-    env = folder / "s3.env"
-    env.touch(mode=0o600)
-    env.write_text("".join(f"{name}={value}\n" for name, value in keys.items()))
-    command = [str(S3.build() / "versitygw"), "--port", f"0.0.0.0:{S3_PORT}", "posix", str(data)]
-    processes.start("s3", "env", *(f"{name}={value}" for name, value in keys.items()), *command)
+    secret = secrets.token_urlsafe(24)
+    S3_KEYS.touch(mode=0o600)
+    S3_KEYS.write_text(json.dumps({"AWS_ACCESS_KEY_ID": S3_USER, "AWS_SECRET_ACCESS_KEY": secret}))
+    keys = (f"ROOT_ACCESS_KEY={S3_USER}", f"ROOT_SECRET_KEY={secret}")
+    # `env`, so that no key stands on its command line for longer than a moment.
+    processes.start(
+        "s3", "env", *keys, str(S3.build() / "versitygw"), "--port", f"0.0.0.0:{S3_PORT}", "posix", str(data)
+    )
 
 
 def _answers(port: int) -> bool:

@@ -1,0 +1,74 @@
+"""Graft on the node, installed by Helm from charts/graft."""
+
+import json
+import os
+import subprocess
+from pathlib import Path
+
+import yaml
+
+from tests.cluster.api import Api
+from tests.cluster.graft_images import GraftImages
+from tests.cluster.node.machine import NODE_IP
+from tests.cluster.node.services import S3_PORT
+from tests.cluster.programs import HELM
+from tests.house import ROOT
+
+__all__ = ["NAMESPACE", "OPERATOR", "RELEASE", "STORE_URL", "helm", "install", "values"]
+
+RELEASE = "graft"
+NAMESPACE = "graft-system"
+OPERATOR = "graft-operator"
+"""Its Deployment."""
+STORE_URL = f"http://{NODE_IP}:{S3_PORT}"
+HELM_S = 300
+
+
+def helm(*arguments: str) -> str:
+    """Run Helm against the cluster of `KUBECONFIG`.
+
+    Args:
+        arguments: Of its command line.
+
+    Returns:
+        What it printed.
+    """
+    # Nothing of the user's own Helm is read or written.
+    home = Path(os.environ["KUBECONFIG"]).with_name("helm")
+    places = {f"HELM_{kind}_HOME": str(home / kind.lower()) for kind in ("CACHE", "CONFIG", "DATA")}
+    done = subprocess.run(
+        [str(HELM.build() / "helm"), *arguments],
+        env={**os.environ, **places},
+        capture_output=True,
+        text=True,
+        timeout=HELM_S,
+        check=False,
+    )
+    assert done.returncode == 0, f"helm {' '.join(arguments)}: {done.stderr}"
+    return done.stdout
+
+
+def values(images: GraftImages) -> dict[str, object]:
+    """What this cluster needs said: its images, and where its object store is."""
+    named = {
+        image: dict(zip(("repository", "tag"), images.name(image).rsplit(":", 1), strict=True))
+        for image in ("operator", "trainer", "predictor")
+    }
+    env = {"AWS_ENDPOINT_URL": STORE_URL}
+    return {"image": named, "config": {"trainerEnv": env, "predictorEnv": env, "unreadyGraceS": 60}}
+
+
+def install(api: Api, images: GraftImages, folder: Path) -> None:
+    """Install the chart, or upgrade it, and wait until the operator is ready.
+
+    Args:
+        api: Of an administrator.
+        images: That containerd has.
+        folder: For the file of values.
+    """
+    labels = {"pod-security.kubernetes.io/enforce": "restricted"}
+    api.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE, "labels": labels}})
+    file = folder / "values.yaml"
+    file.write_text(yaml.safe_dump(json.loads(json.dumps(values(images)))))
+    chart = str(ROOT / "charts" / "graft")
+    helm("upgrade", "--install", RELEASE, chart, "-n", NAMESPACE, "-f", str(file), "--wait", "--timeout", "4m")

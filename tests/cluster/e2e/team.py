@@ -1,0 +1,186 @@
+"""A team on the cluster: its namespace, its bucket, what it applies, what it sees, and its users, who ask all the time."""
+
+import json
+import threading
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Self
+
+import httpx
+
+from graft_core.storage.objects import open_store
+from tests.cluster.api import Api
+from tests.cluster.e2e.chart import STORE_URL
+from tests.cluster.node.models import ENCODER
+from tests.cluster.node.places import FOLDER, S3_KEYS
+from tests.cluster.node.services import GATEWAY_PORT
+from tests.cluster.processes import HOST, until
+from tests.trainer.requests import write_texts
+
+__all__ = ["Team", "Users", "a_job", "a_release"]
+
+Json = dict[str, Any]
+
+GRAFT = "graft.dev/v1alpha1"
+BUCKET = "team"
+SECRET = "store"  # the name of a Secret
+TEXT = "good it was number 7"
+PATIENCE_S = 420
+"""For training or a rollout on two cores that have other work, too."""
+
+
+def a_job(name: str, **training: Any) -> Json:
+    """Classification of short texts on the tiny encoder: a training of seconds."""
+    place = {"name": SECRET}
+    return {
+        "apiVersion": GRAFT,
+        "kind": "FineTuneJob",
+        "metadata": {"name": name},
+        "spec": {
+            "task": {"type": "classification"},
+            "model": {"id": f"file://{ENCODER}"},
+            "dataset": {"train": [f"s3://{BUCKET}/mood.csv"], "split": {"test": "0.2"}, "secretRef": place},
+            "method": {"objective": "classification", "adapter": {"r": 4, "alpha": 8}},
+            "training": {"epochs": 2, "learningRate": "1e-2", "batchSize": 16, "maxLength": 32, **training},
+            "evaluation": {"gates": [{"metric": "accuracy", "min": "0.3"}]},
+            "output": {"uri": f"s3://{BUCKET}/adapters/", "secretRef": place},
+            "resources": {"cpu": "1", "memory": "2Gi"},
+        },
+    }
+
+
+def a_release(job: str, *, checks: list[Json] | None = None, steps: list[Json] | None = None) -> Json:
+    """The service `mood`, serving what a job published."""
+    step = {"minDurationSeconds": 5, "minRequests": 20}
+    return {
+        "apiVersion": GRAFT,
+        "kind": "ModelRelease",
+        "metadata": {"name": "mood"},
+        "spec": {
+            "model": {"fineTuneJobRef": {"name": job}},
+            # Two arms, the operator and a trainer are to fit on two cores.
+            "predictor": {"resources": {"cpu": "500m", "memory": "1536Mi"}},
+            "rollout": {
+                "steps": steps or [{"weight": 20, **step}, {"weight": 50, **step}],
+                "analysis": {"checks": checks or [{"metric": "error_rate", "maxDelta": "0.02"}]},
+            },
+        },
+    }
+
+
+@dataclass
+class Team:
+    """One namespace and what is done in it."""
+
+    api: Api
+    namespace: str
+
+    def settle_in(self, folder: Path) -> None:
+        """Get a bucket with a data set, and the Secret that opens it."""
+        keys = json.loads(S3_KEYS.read_text())
+        self.apply({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": SECRET}, "stringData": keys})
+        # The server's buckets are folders; making one is no business of Graft's.
+        (FOLDER / "s3" / BUCKET).mkdir(exist_ok=True)
+        env = {**keys, "AWS_ENDPOINT_URL": STORE_URL}
+        self.store, _ = open_store(f"s3://{BUCKET}/", env)
+        self.store.put("mood.csv", write_texts(folder / "mood.csv"))
+
+    def apply(self, item: Json) -> Json:
+        """Apply an object of the team's."""
+        return self.api.apply({**item, "metadata": {**item["metadata"], "namespace": self.namespace}}, "team")
+
+    def get(self, kind: str, name: str) -> Json:
+        """Read one of Graft's objects."""
+        return self.api.get(GRAFT, kind, self.namespace, name)
+
+    def status(self, kind: str, name: str) -> Json:
+        """Read its status."""
+        status: Json = self.get(kind, name).get("status", {})
+        return status
+
+    def pods(self, **labels: str) -> list[Json]:
+        """Read pods of the namespace, by labels without their prefix."""
+        wanted = {f"graft.dev/{name}": value for name, value in labels.items()}
+        return self.api.list("v1", "Pod", self.namespace, wanted)
+
+    def reach(self, kind: str, name: str, phase: str, *, never: tuple[str, ...] = ("Failed", "GatesFailed")) -> Json:
+        """Wait until an object is in a phase; ended in one of `never`, it will not be."""
+
+        def is_there() -> bool:
+            now = self.status(kind, name).get("phase")
+            assert now == phase or now not in never, self.tell(kind, name)
+            return bool(now == phase)
+
+        self.wait(is_there, f"{kind} {name} to be {phase}", lambda: self.tell(kind, name))
+        return self.status(kind, name)
+
+    def wait(self, done: Callable[[], bool], what: str, tell: Callable[[], str] = str) -> None:
+        """Wait for something, and tell what is there instead."""
+        try:
+            until(done, PATIENCE_S, what)
+        except Exception as error:
+            raise AssertionError(f"{error}\n{tell()}") from error
+
+    def tell(self, kind: str, name: str) -> str:
+        """What somebody would look at who asks why."""
+        status = json.dumps(self.status(kind, name), indent=1)
+        pods = [
+            {"pod": pod["metadata"]["name"], **{key: pod["status"].get(key) for key in ("phase", "containerStatuses")}}
+            for pod in self.pods()
+        ]
+        events = [
+            f"{event['involvedObject']['name']}: {event['reason']}: {event.get('message', '')}"
+            for event in self.api.list("v1", "Event", self.namespace)
+        ]
+        return "\n".join([status, json.dumps(pods, indent=1), *events[-40:]])
+
+
+@dataclass
+class Users:
+    """Ask the service through the gateway all the time, each request by itself, and count what comes back."""
+
+    team: Team
+    many: int = 2
+    pause_s: float = 0.05
+    outcomes: Counter[str] = field(default_factory=Counter[str])
+    """By status, or by what went wrong."""
+    revisions: Counter[str] = field(default_factory=Counter[str])
+    """Who answered."""
+
+    def __post_init__(self) -> None:
+        self._is_over = threading.Event()
+        self._threads = [threading.Thread(target=self._ask, daemon=True) for _ in range(self.many)]
+
+    def __enter__(self) -> Self:
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._is_over.set()
+        for thread in self._threads:
+            thread.join(30)
+
+    @property
+    def failed(self) -> Counter[str]:
+        """All that was not answered with 200."""
+        return Counter({outcome: count for outcome, count in self.outcomes.items() if outcome != "200"})
+
+    def ask(self, client: httpx.Client) -> httpx.Response:
+        """Ask once."""
+        url = f"http://{HOST}:{GATEWAY_PORT}/v1/classify"
+        host = f"mood-{self.team.namespace}.example.com"
+        return client.post(url, json={"input": TEXT}, headers={"Host": host})
+
+    def _ask(self) -> None:
+        with httpx.Client(trust_env=False, timeout=60) as client:
+            while not self._is_over.wait(self.pause_s):
+                try:
+                    answer = self.ask(client)
+                except httpx.TransportError as error:
+                    self.outcomes[type(error).__name__] += 1
+                    continue
+                self.outcomes[str(answer.status_code)] += 1
+                self.revisions[answer.headers.get("x-graft-revision", "nobody")] += answer.is_success

@@ -1,0 +1,165 @@
+"""The whole story with pods: the chart, a training that publishes to an S3 server, a service behind a gateway, rollouts under load.
+
+Real: Kubernetes, the images of Graft, Helm, the S3 server, Traefik, traffic. A double: KServe's controller, unless GRAFT_KSERVE=external.
+The tests are one story, in this order; each begins with what the one before it left.
+"""
+
+from collections import Counter
+from collections.abc import Iterator
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.cluster.api import Api
+from tests.cluster.e2e.chart import NAMESPACE, OPERATOR, install
+from tests.cluster.e2e.team import Team, Users, a_job, a_release
+from tests.cluster.graft_images import GraftImages
+from tests.cluster.node.places import STORE
+from tests.cluster.tenants import make_namespace
+
+pytestmark = pytest.mark.cluster
+
+Json = dict[str, Any]
+JOB, RELEASE = "FineTuneJob", "ModelRelease"
+
+
+@pytest.fixture(scope="module")
+def team(api: Api, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Team]:
+    """A team on a cluster with Graft."""
+    folder = tmp_path_factory.mktemp("team")
+    install(api, GraftImages((STORE / "graft-images").read_text()), folder)
+    found = Team(api, make_namespace(api, "team", {"pod-security.kubernetes.io/enforce": "restricted"}))
+    found.settle_in(folder)
+    yield found
+    for kind in (RELEASE, JOB):
+        for item in api.list("graft.dev/v1alpha1", kind, found.namespace):
+            api.delete(item)
+
+
+def stable_of(team: Team) -> str:
+    revision: str = team.status(RELEASE, "mood").get("stable", {}).get("revision", "")
+    return revision
+
+
+def outcomes_of(team: Team) -> list[str]:
+    return [entry["outcome"] for entry in team.status(RELEASE, "mood").get("history", ())]
+
+
+def kill_pod(team: Team, pod: Json) -> None:
+    """End a pod at once, as a node does that is switched off."""
+    team.api.request("DELETE", f"{team.api.path(pod)}?gracePeriodSeconds=0")
+
+
+def test_the_chart_brings_an_operator_that_leads(team: Team) -> None:
+    deployment = team.api.get("apps/v1", "Deployment", NAMESPACE, OPERATOR)
+    assert deployment["status"]["availableReplicas"] == 1
+    lease = team.api.find("coordination.k8s.io/v1", "Lease", NAMESPACE, "graft-operator")
+    assert lease is not None
+    assert lease["spec"]["holderIdentity"].startswith(OPERATOR)
+
+
+def test_a_job_checks_trains_and_publishes_to_the_store(team: Team) -> None:
+    team.apply(a_job("first"))
+
+    status = team.reach(JOB, "first", "Succeeded")
+
+    assert {gate["result"] for gate in status["gates"]} == {"Pass"}
+    artifact = status["artifact"]
+    assert artifact["uri"].startswith(f"s3://team/adapters/{team.namespace}/first/")
+    stored = [each.key for each in team.store.list(f"adapters/{team.namespace}/first")]
+    assert any(key.endswith("adapter_model.safetensors") for key in stored), stored
+
+
+def test_a_release_answers_through_the_gateway(team: Team) -> None:
+    team.apply(a_release("first"))
+
+    team.reach(RELEASE, "mood", "Released")
+
+    with httpx.Client(trust_env=False, timeout=60) as client:
+        team.wait(lambda: Users(team).ask(client).is_success, "an answer", lambda: team.tell(RELEASE, "mood"))
+        answer = Users(team).ask(client)
+    assert answer.json()["label"] in {"good", "bad"}
+    assert answer.headers["x-graft-revision"] == stable_of(team)
+
+
+def test_a_canary_gets_its_share_and_is_promoted_without_a_failed_request(team: Team) -> None:
+    team.apply(a_job("second", epochs=3))
+    team.reach(JOB, "second", "Succeeded")
+    first = stable_of(team)
+    shares: dict[int, Counter[str]] = {}
+
+    with Users(team) as users:
+        team.apply(a_release("second"))
+
+        def is_promoted() -> bool:
+            candidate = team.status(RELEASE, "mood").get("candidate") or {}
+            before = users.revisions.copy()
+            shares.setdefault(candidate.get("weight", 0), before)
+            return outcomes_of(team)[1:] == ["Promoted"]
+
+        team.wait(is_promoted, "the promotion", lambda: team.tell(RELEASE, "mood"))
+        team.reach(RELEASE, "mood", "Released")
+
+    assert users.failed == {}, users.outcomes
+    second = stable_of(team)
+    assert second != first
+    assert users.revisions.keys() == {first, second}
+    assert {20, 50} <= shares.keys()
+    during = shares[50] - shares[20]
+    assert 0.05 < during[second] / during.total() < 0.45, during
+
+
+def test_a_candidate_that_is_too_slow_is_rolled_back_without_a_failed_request(team: Team) -> None:
+    team.apply(a_job("third", epochs=1))
+    team.reach(JOB, "third", "Succeeded")
+    second = stable_of(team)
+
+    with Users(team) as users:
+        team.apply(a_release("third", checks=[{"metric": "latency_p95", "max": "0.0001"}]))
+        team.reach(RELEASE, "mood", "RolledBack")
+        seen = users.revisions.copy()
+
+    assert users.failed == {}, users.outcomes
+    assert seen.keys() > {second}, "the candidate was never asked"
+    assert stable_of(team) == second
+    assert outcomes_of(team)[-1] == "RolledBack"
+
+
+def test_a_training_whose_pod_is_killed_goes_on_from_its_checkpoint(team: Team) -> None:
+    team.apply(a_job("long", epochs=60, checkpoint={"everySteps": 5}))
+
+    def checkpoints() -> list[str]:
+        return [each.key for each in team.store.list("adapters") if "/train/" in each.key and "checkpoint" in each.key]
+
+    team.wait(lambda: bool(checkpoints()), "a checkpoint in the store", lambda: team.tell(JOB, "long"))
+    (pod,) = [pod for pod in team.pods(role="train") if pod["status"]["phase"] == "Running"]
+    kill_pod(team, pod)
+
+    status = team.reach(JOB, "long", "Succeeded")
+
+    assert status["artifact"]["digest"].startswith("sha256:")
+    assert status["attempts"][-1]["resumedFromStep"] > 0, status
+
+
+def test_an_operator_that_is_killed_mid_rollout_finishes_it(team: Team) -> None:
+    step = {"minDurationSeconds": 10, "minRequests": 20}
+    first = stable_of(team)
+
+    with Users(team) as users:
+        team.apply(a_release("long", steps=[{"weight": 30, **step}]))
+        team.wait(
+            lambda: (team.status(RELEASE, "mood").get("candidate") or {}).get("weight", 0) > 0,
+            "the candidate's share",
+            lambda: team.tell(RELEASE, "mood"),
+        )
+        for pod in team.api.list("v1", "Pod", NAMESPACE):
+            kill_pod(team, pod)
+        team.wait(
+            lambda: outcomes_of(team)[-1] == "Promoted" and stable_of(team) != first,
+            "the promotion",
+            lambda: team.tell(RELEASE, "mood"),
+        )
+        team.reach(RELEASE, "mood", "Released")
+
+    assert users.failed == {}, users.outcomes
