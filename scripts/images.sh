@@ -14,7 +14,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 
 readonly LOCAL_BASE=localhost/graft-base
-readonly HEAVY_MB=16000 LIGHT_MB=2000   # free disk that a build takes at its widest, with the archive's layers beside it
+readonly HEAVY_MB=20000 LIGHT_MB=2000   # free disk that a build takes at its widest
 prefix=${IMAGE_PREFIX:-ghcr.io/graft-dev/}   # what the chart asks for unless told otherwise
 tag=${IMAGE_TAG:-$(sed -n 's/^version = "\(.*\)"$/\1/p' pyproject.toml)}
 base=${BASE:-}

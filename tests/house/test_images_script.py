@@ -23,6 +23,8 @@ case $1 in
         printf '{"manifests":[{"annotations":{"org.opencontainers.image.ref.name":"%s"}}]}' "${place#*:}" > "${place%%:*}/index.json" ;;
 esac
 """
+pytestmark = pytest.mark.timeout(60)  # a dozen small processes, on a machine that may be busy
+
 FULL_DISK = "#!/bin/sh\nprintf 'Avail\\n 1999M\\n'\n"
 """A double of df."""
 
