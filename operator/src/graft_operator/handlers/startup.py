@@ -50,7 +50,7 @@ async def begin(settings: kopf.OperatorSettings, memo: kopf.Memo, **_: object) -
     if "runtime" not in memo:
         memo.runtime = Runtime(OperatorSettings.from_environment(os.environ), os.environ, is_own=True)
         await memo.runtime.start()
-    configure(settings, memo.runtime.settings.list_chunk)
+    configure(settings, memo.runtime.settings.list_chunk, is_narrow=bool(memo.runtime.settings.namespaces))
 
 
 @kopf.on.cleanup()
@@ -83,8 +83,16 @@ def to_connection(found: Credentials) -> kopf.ConnectionInfo:
     )
 
 
-def configure(settings: kopf.OperatorSettings, chunk: int) -> None:
-    """Have kopf watch, and do nothing else."""
+def configure(settings: kopf.OperatorSettings, chunk: int, *, is_narrow: bool = False) -> None:
+    """Have kopf watch, and do nothing else.
+
+    Args:
+        settings: Kopf's own, to be changed.
+        chunk: Objects in a page of a watch's first list.
+        is_narrow: Only named namespaces are served: there are Roles in them and no right on the cluster. Kopf would otherwise list
+            namespaces and definitions, and try again without end where that is forbidden.
+    """
+    settings.scanning.disabled = is_narrow
     settings.posting.enabled = False
     settings.peering.standalone = True
     settings.persistence.diffbase_storage = NoDiffs()
