@@ -117,6 +117,10 @@ ratchet: setup ## Write down today's counts of long files, ignores and skips; th
 bench-core: setup ## Measure decide, render, dataset check, gateway, idle cost; JSON in tests/bench/out
 	$(BIN)/python -m tests.bench.core $(BENCH_ARGS)
 
+.PHONY: bench-operator
+bench-operator: setup ## Measure the operator on a real API server (BENCH_ARGS="--smoke"); JSON in tests/bench/out
+	$(BIN)/python -m tests.bench.bench_operator $(BENCH_ARGS)
+
 .PHONY: bench-gpu
 bench-gpu: setup ## Measure LoRA SFT tokens/s on a GPU beside a plain HF Trainer; JSON in tests/bench/out
 	$(BIN)/python -m tests.bench.bench_gpu $(BENCH_ARGS)

@@ -194,6 +194,8 @@ class JobStory:
                     },
                 },
             )
+            status = {**(job.get("status") or {}), "active": 1}
+            self.kube.set_status(JOBS, meta["namespace"], meta["name"], status)
 
     def end_pod(self, role: str, code: int, report: TrainReport | None = None, *, reason: str = "Error") -> None:
         """Have the running pod of a role end, and its Job follow the failure policy."""

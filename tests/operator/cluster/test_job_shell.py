@@ -69,6 +69,20 @@ async def test_from_creation_to_succeeded_in_eight_writes() -> None:
         "patch FineTuneJob/status",
         "patch FineTuneJob/status",
     ]
+    await story.run_pass()
+    assert len(story.kube.writes) == 8  # a pass that finds nothing new writes nothing
+
+
+async def test_a_new_job_has_its_first_job_after_three_writes_and_not_one_read() -> None:
+    story = JobStory()
+    story.apply()
+    await story.run_pass()
+    kinds = [write.resource.kind for write in story.kube.writes]
+    assert kinds == ["FineTuneJob", "ConfigMap", "Job", "FineTuneJob"]
+    assert story.kube.reads == []
+    await story.run_pass()
+    read = [(verb, resource.kind) for verb, resource, _, _ in story.kube.reads]
+    assert read == [("get", "Job"), ("get", "Job"), ("list", "ConfigMap")]  # no controller has begun: there are no pods
 
 
 async def test_bad_data_ends_the_job_before_a_gpu_is_asked_for() -> None:

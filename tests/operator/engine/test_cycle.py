@@ -3,9 +3,13 @@
 import pytest
 
 from graft_core.api.conditions import Condition
+from graft_core.api.v1alpha1.finetunejob import FineTuneJob
 from graft_core.api.v1alpha1.names import FINALIZER
 from graft_core.errors import Conflict, Forbidden, GraftError, InvalidInput, NotReady
+from graft_operator.engine.cycle import WATCHED_S
+from graft_operator.engine.directory import MAX_BODIES, Key
 from graft_operator.ports import FINE_TUNE_JOBS, JOBS, Json
+from graft_operator.reconcile.decision import Event, FineTuneJobDecision
 from tests.operator.engine.world import JOB, EngineWorld, a_job, a_release
 
 
@@ -175,3 +179,69 @@ async def test_releases_go_the_same_way() -> None:
     assert world.find(key)["status"]["observedGeneration"] == 1
     world.cycle.forget(key, "u")
     assert world.releases.forgotten == ["u"]
+
+
+def reads_of(world: EngineWorld) -> int:
+    return sum(1 for verb, resource, _, _ in world.kube.reads if (verb, resource) == ("get", FINE_TUNE_JOBS))
+
+
+async def test_a_pass_goes_by_the_body_that_its_event_brought_and_reads_where_it_knows_a_newer_one() -> None:
+    world = EngineWorld()
+    world.add(a_job())
+    told = world.find(JOB)
+    world.pump.take_object("ADDED", told)
+    await world.cycle.run(JOB)
+    assert reads_of(world) == 0
+    await world.cycle.run(JOB)  # nothing told of: it is read
+    assert reads_of(world) == 1
+    world.pump.take_object("MODIFIED", {**told, "metadata": {**told["metadata"], "resourceVersion": "1"}})
+    await world.cycle.run(JOB)  # late news, older than what was written since
+    assert reads_of(world) == 2
+    world.kube.edit(FINE_TUNE_JOBS, "ml", "rephrase", {"spec": {"suspend": True}})
+    world.pump.take_object("MODIFIED", world.find(JOB))
+    await world.cycle.run(JOB)
+    assert reads_of(world) == 2
+    assert world.find(JOB)["status"]["observedGeneration"] == 2
+
+
+async def test_a_body_is_not_handed_on_to_who_has_just_begun_to_lead_nor_from_a_list_nor_beyond_the_bound() -> None:
+    world = EngineWorld()
+    world.add(a_job())
+    world.pump.take_object("ADDED", world.find(JOB))
+    world.pump.mark_all()
+    assert world.directory.take_body(JOB) is None
+    world.pump.take_object(None, world.find(JOB))
+    assert world.directory.take_body(JOB) is None
+    opaque = {"metadata": {"resourceVersion": "a-version"}}
+    world.directory.hand_on(JOB, opaque)
+    assert world.directory.take_body(JOB) is None
+    for number in range(MAX_BODIES + 1):
+        world.directory.hand_on(Key(JOB.kind, "ml", str(number)), opaque | {"metadata": {"resourceVersion": "7"}})
+    assert world.directory.take_body(Key(JOB.kind, "ml", str(MAX_BODIES))) is None
+    assert world.directory.take_body(Key(JOB.kind, "ml", "0")) == {"metadata": {"resourceVersion": "7"}}
+
+
+async def test_what_watches_tell_of_is_not_looked_at_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    world = EngineWorld()
+    world.add(a_job())
+
+    async def made(*_: object) -> bool:
+        return True
+
+    monkeypatch.setattr(world.jobs, "apply", made)
+    again_s = await world.cycle.run(JOB)
+    assert again_s is not None
+    assert WATCHED_S <= again_s <= WATCHED_S * 1.25
+
+
+async def test_of_a_jobs_ordinary_news_the_last_is_told_and_every_warning(monkeypatch: pytest.MonkeyPatch) -> None:
+    world = EngineWorld()
+    world.add(a_job())
+    told = [Event("Normal", "Accepted", "a"), Event("Warning", "Slow", "b"), Event("Normal", "Preparing", "c")]
+
+    async def decide(job: FineTuneJob, _: object) -> FineTuneJobDecision:
+        return FineTuneJobDecision(job.status, (), tuple(told))
+
+    monkeypatch.setattr(world.jobs, "decide", decide)
+    await world.cycle.run(JOB)
+    assert [event.reason for _, event in world.told] == ["Slow", "Preparing"]

@@ -27,7 +27,7 @@ from graft_operator.render.kube.job import render_job
 from graft_operator.render.kube.pod import PodDefaults
 from graft_operator.render.kube.train_job import render_train_job, render_training_runtime
 
-__all__ = ["JobObjects", "Marks", "annotations_of", "resource_of"]
+__all__ = ["JobObjects", "Marks", "annotations_of", "is_untouched", "may_have_pods", "resource_of"]
 
 GONE_RETRY_S: Final = 1.0
 """A name that is just being given free is tried again so soon."""
@@ -110,12 +110,15 @@ class JobObjects:
             await self._create(CONFIG_MAPS, body, job)
         return name
 
-    async def create_job(self, job: FineTuneJob, child: ChildPlan) -> None:
+    async def create_job(self, job: FineTuneJob, child: ChildPlan) -> bool:
         """Make a child's Job (TrainJob and its runtime), or find it.
 
         Args:
             job: The owner.
             child: What it is made from.
+
+        Returns:
+            True where it was made; False where it was there.
 
         Raises:
             NotReady: A Job of ours by that name is being deleted, or is finished and its report lost; it goes first.
@@ -128,11 +131,12 @@ class JobObjects:
             body = render_job(job, child, defaults=self._defaults)
         found = await self._create(resource, body, job)
         if found is None:
-            return
+            return True
         ended = find_condition_of(found.get("status") or {}, "Complete")
         if ended is not None and ended["status"] == "True":
             await self.delete_job(job, child.role, found)
             raise NotReady(f"{resource.kind} {child.name!r} is made anew", retry_after_s=GONE_RETRY_S)
+        return False
 
     async def patch_job(self, job: FineTuneJob, role: Role, found: Json, patch: Json) -> None:
         """Patch a Job that was read, unless it has changed since."""
@@ -210,3 +214,20 @@ def annotations_of(body: Json) -> dict[str, str]:
     """Return an object's annotations."""
     found: dict[str, str] = body["metadata"].get("annotations") or {}
     return found
+
+
+def is_untouched(job: FineTuneJob) -> bool:
+    """Say whether no pass was ever here: the finalizer, guarded by the version seen here, goes before all that is made."""
+    meta = job.metadata
+    return (
+        not meta.finalizers
+        and meta.deletion_timestamp is None
+        and job.status.observed_generation == 0
+        and not job.status.conditions
+    )
+
+
+def may_have_pods(*jobs: Json | None) -> bool:
+    """Say whether there may be pods: not of a Job that no controller has begun with; one that is gone may have left some."""
+    found = [job for job in jobs if job is not None]
+    return not found or any(job.get("status") for job in found)

@@ -4,6 +4,7 @@ Nothing is remembered that matters: a child is found by its name and owner, what
 away (to suspend it, or for good) is a mark on the request, then the deletion, so that a pass which died in between says the same again.
 """
 
+from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime
 from typing import Final
@@ -16,7 +17,7 @@ from graft_core.contracts.pod import PINNED_ENV
 from graft_core.contracts.train_request import Pinned, TrainRequest
 from graft_core.errors import Conflict
 from graft_core.telemetry.tracing import current_traceparent
-from graft_operator.cluster.job_objects import JobObjects, Marks, annotations_of
+from graft_operator.cluster.job_objects import JobObjects, Marks, annotations_of, is_untouched, may_have_pods
 from graft_operator.cluster.progress import ASK_EVERY_S, ProgressWatch
 from graft_operator.ports import TRAIN_JOBS, Cluster, Json
 from graft_operator.reconcile.cluster_support import finetunejob_support
@@ -55,6 +56,7 @@ __all__ = ["ClusterJobShell"]
 
 STALL_GRACE_S: Final = 1
 """A stalled trainer gets that long: one that could still save would not have stalled."""
+NO_PODS: Final[Mapping[str, list[Json]]] = {"check": [], "train": []}
 SETTLED_AFTER_S: Final = 300.0
 """A job that ended so long ago has nothing left that could be stopped; its children are not read until their TTL."""
 
@@ -75,7 +77,7 @@ class ClusterJobShell:
         """Observe one job and decide."""
         uid = job.metadata.uid
         check, train = (_absent(job, "check"), _absent(job, "train"))
-        if not _is_settled(job, now):
+        if not _is_settled(job, now) and not is_untouched(job):
             check, train = await self._read_children(job)
         state = train.state
         observed = ObservedFineTuneJob(
@@ -98,8 +100,8 @@ class ClusterJobShell:
         again_s = ASK_EVERY_S if decision.look_again_s is None else min(ASK_EVERY_S, decision.look_again_s)
         return replace(decision, look_again_s=again_s)
 
-    async def apply(self, action: FineTuneJobAction, job: FineTuneJob) -> None:
-        """Carry one action out; finalizers are the engine's."""
+    async def apply(self, action: FineTuneJobAction, job: FineTuneJob) -> bool:
+        """Carry one action out; finalizers are the engine's. True where watches will tell what comes of it."""
         match action:
             case AddFinalizer() | RemoveFinalizer():
                 pass
@@ -108,7 +110,7 @@ class ClusterJobShell:
                 known = Marks() if action.role == "check" else await self._objects.find_marks(job)
                 request_name = await self._objects.create_request(job, self._request(job), known)
                 plan = ChildPlan(action.role, action.name, request_name, action.pinned, action.max_restarts)
-                await self._objects.create_job(job, plan)
+                return await self._objects.create_job(job, plan)
             case ResumeChild():
                 await self._resume(action, job)
             case StopChild(reason=StopReason.WATCHDOG):
@@ -117,6 +119,7 @@ class ClusterJobShell:
                 await self._take_away(action, job, action.reason)
             case DeleteChild():
                 await self._delete(action, job)
+        return False
 
     def forget(self, uid: str) -> None:
         """Forget a job that is gone."""
@@ -132,7 +135,7 @@ class ClusterJobShell:
         check_job = await self._objects.find_job(job, "check", _name(job, "check"))
         train_job = await self._objects.find_job(job, "train", _name(job, "train"))
         marks = await self._objects.find_marks(job)
-        pods = await self._objects.find_pods(job)
+        pods = await self._objects.find_pods(job) if may_have_pods(check_job, train_job) else NO_PODS
         check = self._seen(job, "check", check_job, marks, pods["check"])
         train = self._seen(job, "train", train_job, marks, pods["train"])
         await self._progress.look(job.metadata.uid, newest_pod(train))

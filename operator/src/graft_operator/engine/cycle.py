@@ -1,12 +1,14 @@
 """One pass over one object on a cluster: read, decide, actions in order, one status write, events.
 
-The object is read first, so that nothing is older than the status beside it. Finalizers and the status are written with the
+The object is read first, so that nothing is older than the status beside it; where the watch has just told of it, that is its reading
+(docs/adr/0018). Finalizers and the status are written with the
 resourceVersion that was decided on; the API server answers with a Conflict where the object has moved on, and the pass is run again. A pass
 that cannot go through because a person must do something says so on its object, and is run again all the same.
 """
 
 import contextlib
 import json
+import random
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
@@ -46,6 +48,9 @@ RESOURCES: Final[Mapping[str, Resource]] = {KIND_FINETUNEJOB: FINE_TUNE_JOBS, KI
 
 MAX_STATUS_BYTES: Final = 32_768
 
+WATCHED_S: Final = 60.0
+"""What was just made is looked at when a watch tells of it, and at the latest then: time for a pending reason to be shown."""
+
 
 class JobShell(Protocol):
     """What the engine needs of the shell for FineTuneJobs; finalizers are the engine's."""
@@ -54,8 +59,8 @@ class JobShell(Protocol):
         """Observe one job and decide."""
         ...
 
-    async def apply(self, action: FineTuneJobAction, job: FineTuneJob) -> None:
-        """Carry one action out."""
+    async def apply(self, action: FineTuneJobAction, job: FineTuneJob) -> bool | None:
+        """Carry one action out; True where watches will tell what comes of it, so that no pass need look for it soon."""
         ...
 
     def forget(self, uid: str) -> None:
@@ -137,9 +142,10 @@ class Cycle:
         (self._jobs if key.kind == KIND_FINETUNEJOB else self._releases).forget(uid)
 
     async def _pass(self, key: Key) -> float | None:
-        body = await self._cluster.get(RESOURCES[key.kind], key.namespace, key.name)
+        body = self._directory.take_body(key) or await self._cluster.get(RESOURCES[key.kind], key.namespace, key.name)
         if body is None:
             return None
+        self._directory.saw(key, str(body["metadata"]["resourceVersion"]))
         now = self._clock.now()
         try:
             return await self._reconcile(_Stored(key, body), now)
@@ -159,9 +165,11 @@ class Cycle:
             with _span(stored, job_decision.actions):
                 for action in job_decision.actions:
                     if not await self._finalize(stored, action):
-                        await self._jobs.apply(action, obj)
+                        stored.is_watched = bool(await self._jobs.apply(action, obj))
             decision: FineTuneJobDecision | ModelReleaseDecision = replace(
-                job_decision, status=clear_trouble(job_decision.status, obj.metadata.generation, now)
+                job_decision,
+                status=clear_trouble(job_decision.status, obj.metadata.generation, now),
+                events=_worth_telling(job_decision.events),
             )
         else:
             release_decision = await self._releases.decide(obj, now)
@@ -186,7 +194,7 @@ class Cycle:
                 actions=[type(action).__name__ for action in decision.actions],
                 phase=str(decision.status.phase),
             )
-        return None if stored.is_gone else look_again_s(decision)
+        return stored.again_s(decision)
 
     async def _finalize(self, stored: "_Stored", action: object) -> bool:
         """Carry an action on the finalizer out; False where it is another one."""
@@ -255,11 +263,25 @@ class _Stored:
         self.key = key
         self.body = body
         self.is_gone = False
+        self.is_watched = False
+        """Watches tell what comes of the last action."""
+
+    def again_s(self, decision: FineTuneJobDecision | ModelReleaseDecision) -> float | None:
+        """Return seconds until the next pass; None: when something changes."""
+        if self.is_gone:
+            return None
+        return WATCHED_S * random.uniform(1.0, 1.25) if self.is_watched else look_again_s(decision)
 
     @property
     def finalizers(self) -> list[str]:
         """Finalizers of everybody."""
         return cast("list[str]", self.body["metadata"].get("finalizers") or [])
+
+
+def _worth_telling(events: Sequence[Event]) -> tuple[Event, ...]:
+    """Return a job's warnings, and of its ordinary news the last, which says where it stands; its conditions have the rest."""
+    news = [event for event in events if event.type == "Normal"]
+    return tuple(event for event in events if event.type != "Normal" or event is news[-1])
 
 
 def _span(stored: _Stored, actions: Sequence[object]) -> contextlib.AbstractContextManager[Any]:

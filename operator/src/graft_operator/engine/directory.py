@@ -1,6 +1,7 @@
 """What watches have told: which objects there are, whose children are whose, who waits for whom. Only ever a reason for a pass.
 
-No decision rests on it: a pass reads everything anew. What is kept of an object is a line, not its body.
+What is kept of an object is a line. Its body is kept only from its event to the pass that the event causes, and only where no pass has seen
+or written a newer one (docs/adr/0018); a pass reads all else anew.
 """
 
 from collections import Counter, defaultdict
@@ -16,6 +17,8 @@ from graft_operator.reconcile.kube.parts import number, parts, text
 __all__ = ["Directory", "Key", "Known", "is_settled", "key_of"]
 
 _ENDED: Final = frozenset({"Complete", "Failed"})
+MAX_BODIES: Final = 1000
+"""Bodies that wait for their pass; passes beyond that read."""
 _PHASES: Final = frozenset({*FineTuneJobPhase, *ModelReleasePhase})
 
 
@@ -52,6 +55,9 @@ class Directory:
         self._by_uid: dict[str, Key] = {}
         self._waiting: defaultdict[tuple[str, str], set[Key]] = defaultdict(set)
         self._written: dict[Key, tuple[str, ...]] = {}
+        self._bodies: dict[Key, Json] = {}
+        self._floors: dict[Key, int] = {}
+        """Newest version that a pass has seen or written: no body older than that is handed on."""
 
     def note(self, body: Json) -> tuple[Key, Known | None, Known]:
         """Take an object's line over.
@@ -80,12 +86,40 @@ class Directory:
             return False
         self._unlink(key, known)
         del self._known[key]
-        self._written.pop(key, None)
+        for kept in (self._written, self._bodies, self._floors):
+            kept.pop(key, None)
         return True
+
+    def hand_on(self, key: Key, body: Json) -> None:
+        """Keep an object's body for the pass that its event causes."""
+        self._bodies.pop(key, None)
+        if len(self._bodies) < MAX_BODIES:
+            # Who manages which field is half of an object, and no pass asks.
+            meta = {name: value for name, value in body["metadata"].items() if name != "managedFields"}
+            self._bodies[key] = {**body, "metadata": meta}
+
+    def take_body(self, key: Key) -> Json | None:
+        """Take the body that was handed on; None where there is none, or where a pass knows better."""
+        body = self._bodies.pop(key, None)
+        if body is None:
+            return None
+        version = str(body["metadata"]["resourceVersion"])
+        # Only within one resource may versions be compared, and only where they are numbers.
+        return body if version.isdigit() and int(version) >= self._floors.get(key, 0) else None
+
+    def drop_bodies(self) -> None:
+        """Have every pass read its object: what was told before this replica led may be old."""
+        self._bodies.clear()
+
+    def saw(self, key: Key, version: str) -> None:
+        """Note the version that a pass goes by."""
+        if version.isdigit():
+            self._floors[key] = max(int(version), self._floors.get(key, 0))
 
     def wrote(self, key: Key, version: str) -> None:
         """Note the version that a write of our own made; the watch will tell of it, and it is no news."""
         self._written[key] = (*self._written.get(key, ())[-2:], version)
+        self.saw(key, version)
 
     def is_own_echo(self, key: Key, version: str) -> bool:
         """Say whether this version is one that our own last writes made."""

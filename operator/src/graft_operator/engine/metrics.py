@@ -10,6 +10,7 @@ __all__ = ["OperatorMetrics"]
 
 PASS_BUCKETS_S: Final = (0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
 API_BUCKETS_S: Final = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
+LOOP_BUCKETS_S: Final = (0.001, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 1.0)
 OUTCOMES: Final = frozenset(
     {
         "AlreadyExists",
@@ -50,6 +51,12 @@ class OperatorMetrics:
             "graft_operator_watches_broken_total", "Times that watches had to be opened anew, all of them."
         )
         self.dropped = metrics.gauge("graft_operator_events_dropped_count", "Events that could not be written.")
+        self.loop_late_seconds = metrics.histogram(
+            "graft_operator_loop_late_seconds",
+            "How late the event loop came to a timer, looked at ten times a second.",
+            (),
+            buckets=LOOP_BUCKETS_S,
+        )
         self._requests = metrics.counter(
             "graft_operator_api_requests_total", "Requests to the API server.", ("method", "kind", "outcome")
         )

@@ -67,11 +67,12 @@ class Pump:
         except (KeyError, TypeError, AttributeError) as error:
             _LOG.failure("watch_event_unreadable", error)
             return
-        if owner is not None:
+        if owner is not None and not _is_newborn(kind, body):
             self._mark(owner, max(CHILD_PATIENCE_S, self._patience_s(kind, owner)))
 
     def mark_all(self) -> None:
         """Have a pass over everything: this replica has just begun to lead."""
+        self._directory.drop_bodies()
         for key, known in self._directory.items():
             self._mark(key, _spread(RESYNC_S) if known.is_settled else _spread(1.0))
 
@@ -79,7 +80,7 @@ class Pump:
         """Have a pass over an object in its own time, unless nothing but its TTL can change it: that has a timer."""
         known = self._directory.find(key)
         if known is None or not known.is_settled:
-            self._mark(key, _spread(RESYNC_S / 5))
+            self._mark(key, _spread(RESYNC_S * 0.8))
 
     def _there(self, kind: Kind, body: Json) -> None:
         key, before, now = self._directory.note(body)
@@ -89,6 +90,8 @@ class Pump:
             self._mark_waiting(key)
         if self._directory.is_own_echo(key, now.version) or (before == now and kind is not None):
             return
+        if kind is not None:  # a list may have thousands
+            self._directory.hand_on(key, body)
         self._mark(key, self._patience_s(kind, key))
 
     def _patience_s(self, kind: Kind, key: Key) -> float:
@@ -105,6 +108,11 @@ class Pump:
     def _mark_waiting(self, job: Key) -> None:
         for release in self._directory.waiting_for(job):
             self._mark(release, 0.0)
+
+
+def _is_newborn(kind: Kind, child: Json) -> bool:
+    """Say whether this is the echo of a creation: only passes create Jobs with our label, and whoever works on it changes its status."""
+    return kind == "ADDED" and child["kind"] == "Job" and not child.get("status")
 
 
 def _spread(seconds: float) -> float:

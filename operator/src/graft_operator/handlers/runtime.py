@@ -38,6 +38,7 @@ STUCK_AFTER_S: Final = 30.0
 """A loop that turns each five seconds and has not for so long hangs."""
 SERVED_LOOK_S: Final = 90.0
 """Time between looks at what is served, once all is there; the client believes an answer for a minute."""
+LOOP_LOOK_S: Final = 0.1
 DRAIN_S: Final = 3.5
 """What passes under way get at the end; with the Lease's release that stays within five seconds."""
 
@@ -117,6 +118,7 @@ class Runtime:
             ("events", self._events.run()),
             ("resync", self._resync.run()),
             ("served", self._look_at_served()),
+            ("loop", self._time_loop()),
         ):
             self._tasks.append(asyncio.create_task(work, name=name))
 
@@ -164,6 +166,13 @@ class Runtime:
             except GraftError as error:
                 self._missing = (f"the API server does not answer ({error.reason})",)
             await asyncio.sleep(2.0 if self._missing else SERVED_LOOK_S)
+
+    async def _time_loop(self) -> None:
+        """Measure what stands between a timer and its turn: whatever holds the loop up holds up everything."""
+        while True:
+            due = self._clock.monotonic() + LOOP_LOOK_S
+            await asyncio.sleep(LOOP_LOOK_S)
+            self.metrics.loop_late_seconds.observe(max(0.0, self._clock.monotonic() - due))
 
     def _find_illness(self) -> str:
         ended = [task.get_name() for task in self._tasks if task.done()]
