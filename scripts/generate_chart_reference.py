@@ -17,7 +17,15 @@ from graft_core.api.generated import run_generator
 
 CHART = Path("charts/graft")
 VALUES = CHART / "values.yaml"
-TYPES = {bool: "boolean", int: "integer", float: "number", str: "string", list: "array", dict: "object"}
+TYPES = {
+    bool: "boolean",
+    int: "integer",
+    float: "number",
+    str: "string",
+    list: "array",
+    dict: "object",
+    type(None): "null",
+}
 
 HEAD = """\
 # {name}

@@ -88,7 +88,7 @@ def answering_progress() -> Generator[None]:
             self.end_headers()
             self.wfile.write(progress)
 
-        def log_message(self, format: str, *args: object) -> None:  # noqa: A002  # the base class's name
+        def log_request(self, code: int | str = "-", size: int | str = "-") -> None:
             """Say nothing."""
 
     server = ThreadingHTTPServer((POD_IP, PROGRESS_PORT), Answer)

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
@@ -144,7 +145,7 @@ def wait_until_enforced(guarded: Guarded, policies: list[Json]) -> None:
 
     assert len(policies) == len(probes)
     for name, probe in probes.items():
-        until(lambda: is_refused(probe), 60, f"the policy {name}")  # noqa: B023  # used at once
+        until(partial(is_refused, probe), 60, f"the policy {name}")
 
 
 def test_the_server_finds_no_fault_with_the_policies(own_plane: "StartPlane", tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import signal
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
@@ -23,7 +24,7 @@ from tests.operator.cluster.test_release_controlplane import FAST, Figured, Stag
 from tests.operator.handlers.on_api_server import OperatorProcess, checks_of, operator_process
 
 if TYPE_CHECKING:
-    from tests.cluster.api import Access
+    from tests.cluster.api import Access, Api
     from tests.cluster.controlplane import ControlPlane
     from tests.cluster.fixtures import StartPlane
 
@@ -84,11 +85,15 @@ def test_roles_in_one_namespace_are_enough_for_it(plane: "ControlPlane", tmp_pat
     access = log_in(api, NAMESPACE, ACCOUNT)
     with operator_process(access, tmp_path, "narrow", POD_NAMESPACE=NAMESPACE, GRAFT_NAMESPACES="ml,shop") as process:
         for namespace in ("ml", "shop"):
-            until(lambda: checks_of(api, namespace) == ["rephrase-vi-7b"], 60, "the check")  # noqa: B023  # used at once
+            until(partial(has_check, api, namespace), 60, "the check")
         assert checks_of(api, "closed") == []
         assert "Traceback" not in process.log
     _, refused = used_by(plane, USER)
     assert refused == set()
+
+
+def has_check(api: "Api", namespace: str) -> bool:
+    return checks_of(api, namespace) == ["rephrase-vi-7b"]
 
 
 def tell_of_jobs(plane: "ControlPlane", access: "Access", folder: Path) -> None:
