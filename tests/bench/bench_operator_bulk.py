@@ -152,4 +152,4 @@ def ended_status() -> Json:
             ("Complete", "Complete"),
         )
     ]
-    return {"phase": "Complete", "observedGeneration": generation, "finishedAt": at, "conditions": conditions}
+    return {"phase": "Succeeded", "observedGeneration": generation, "finishedAt": at, "conditions": conditions}

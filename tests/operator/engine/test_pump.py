@@ -85,6 +85,54 @@ async def test_after_a_restart_jobs_that_ended_wait_for_their_turn() -> None:
     assert {key.name for key, _ in taken(world)} == {"fresh", "rephrase"}
 
 
+@pytest.mark.parametrize(
+    ("finished_at", "ttl_s", "least_s", "most_s"),
+    [
+        ("2026-01-31T08:59:00Z", None, 0.0, 300.0),  # it may have left something
+        ("2026-01-31T08:00:00Z", 7200, 3600.0, 3660.0),
+        ("2026-01-31T06:00:00Z", 7200, 0.0, 60.0),
+        ("no time", 7200, 0.0, 300.0),
+    ],
+)
+def test_a_settled_job_gets_its_pass_when_its_end_or_its_ttl_asks_for_one(
+    finished_at: str, ttl_s: int | None, least_s: float, most_s: float
+) -> None:
+    world = EngineWorld()
+    body = ended(world, finished_at, ttl_s)
+    world.pump.take_object(None, body)
+    world.pump.mark_all()
+    assert [key for key, _ in taken(world)] == [JOB, JOB]
+    world.pump.take_object(None, body)
+    assert all(least_s <= after_s <= most_s for _, after_s in taken(world))
+
+
+def test_a_job_that_ended_long_ago_and_has_no_ttl_gets_no_pass_at_all() -> None:
+    world = EngineWorld()
+    body = ended(world, "2026-01-31T08:00:00Z", None)
+    world.pump.take_object(None, body)
+    world.pump.mark_all()
+    assert taken(world) == []
+    world.kube.add(JOBS, {"metadata": {"name": "c", "namespace": "ml", "labels": {"graft.dev/uid": uid_of(body)}}})
+    world.pump.take_child(None, {"kind": "Job", **world.kube.all(JOBS)[0]})
+    assert taken(world) == []
+    world.kube.edit(FINE_TUNE_JOBS, "ml", "rephrase", {"metadata": {"labels": {"a": "b"}}})
+    world.pump.take_object("MODIFIED", world.find(JOB))
+    assert taken(world) == [(JOB, 0.0)]
+
+
+def uid_of(body: Json) -> str:
+    return str(body["metadata"]["uid"])
+
+
+def ended(world: EngineWorld, finished_at: str, ttl_s: int | None) -> Json:
+    """Return a job that ended; it is nine o'clock."""
+    body = a_job()
+    if ttl_s is not None:
+        body["spec"]["runtime"] = {"ttlSecondsAfterFinished": ttl_s}
+    world.add(body)
+    return world.kube.set_status(FINE_TUNE_JOBS, "ml", "rephrase", {**DONE, "finishedAt": finished_at})
+
+
 async def test_an_object_made_again_under_its_name_is_another() -> None:
     world = EngineWorld()
     world.add(a_job())

@@ -116,7 +116,7 @@ class EngineWorld:
         self.told: list[tuple[str, Event]] = []
         self.marks: list[tuple[Key, float]] = []
         self.cycle = Cycle(self.kube, self, self.jobs, self.releases, self.directory, self.metrics, self.clock)
-        self.pump = Pump(self.directory, self.metrics, self._mark, self.cycle.forget)
+        self.pump = Pump(self.directory, self.metrics, self._mark, self.cycle.forget, self.clock)
 
     def emit(self, involved: Json, event: Event) -> None:
         """Keep an event."""

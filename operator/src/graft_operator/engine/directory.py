@@ -11,8 +11,9 @@ from typing import Final
 from graft_core.api.v1alpha1.finetunejob import FineTuneJobPhase
 from graft_core.api.v1alpha1.modelrelease import ModelReleasePhase
 from graft_core.api.v1alpha1.names import KIND_FINETUNEJOB, KIND_MODELRELEASE, LABEL_UID
+from graft_core.clock import from_rfc3339
 from graft_operator.ports import Json
-from graft_operator.reconcile.kube.parts import number, parts, text
+from graft_operator.reconcile.kube.parts import number, part, parts, text
 
 __all__ = ["Directory", "Key", "Known", "is_settled", "key_of"]
 
@@ -45,6 +46,10 @@ class Known:
     waits_for: str
     """Name of the FineTuneJob that a release serves, or empty."""
     is_settled: bool
+    ended_at: float | None = None
+    """Seconds since the epoch, of a settled one that says it."""
+    ttl_s: float | None = None
+    """How long it stays after that; None: until somebody deletes it."""
 
 
 class Directory:
@@ -173,10 +178,22 @@ def is_settled(body: Json) -> bool:
 def _line(body: Json) -> Known:
     meta = body["metadata"]
     phase = text(body, "status", "phase") or "Pending"
+    ended_at, ttl_s = _end_of(body) if is_settled(body) else (None, None)
     return Known(
         uid=str(meta["uid"]),
         version=str(meta["resourceVersion"]),
         phase=phase if phase in _PHASES else "Other",
         waits_for=text(body, "spec", "model", "fineTuneJobRef", "name") if body["kind"] == KIND_MODELRELEASE else "",
         is_settled=is_settled(body),
+        ended_at=ended_at,
+        ttl_s=ttl_s,
     )
+
+
+def _end_of(body: Json) -> tuple[float | None, float | None]:
+    ttl = part(body, "spec", "runtime").get("ttlSecondsAfterFinished")
+    try:
+        ended = from_rfc3339(text(body, "status", "finishedAt"))
+    except ValueError:
+        return None, None
+    return ended.timestamp(), float(ttl) if isinstance(ttl, int) else None

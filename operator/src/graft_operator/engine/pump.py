@@ -5,8 +5,9 @@ from collections.abc import Callable
 from typing import Final, Literal
 
 from graft_core.api.v1alpha1.names import KIND_FINETUNEJOB
+from graft_core.clock import Clock
 from graft_core.telemetry.logs import get_log
-from graft_operator.engine.directory import Directory, Key, key_of
+from graft_operator.engine.directory import Directory, Key, Known, key_of
 from graft_operator.engine.metrics import OperatorMetrics
 from graft_operator.ports import Json
 
@@ -19,6 +20,9 @@ CHILD_PATIENCE_S: Final = 0.05
 
 RESYNC_S: Final = 300.0
 """Every object gets a look at least so often, whatever was missed."""
+
+SEEN_TO_AFTER_S: Final = 900.0
+"""What a job leaves when it ends is seen to within a minute by whoever leads, and again after a restart within this time."""
 
 Kind = Literal["ADDED", "MODIFIED", "DELETED", "BOOKMARK"] | None
 """What happened; None: it is there, as a list says. Bookmarks never come this far."""
@@ -33,6 +37,7 @@ class Pump:
         metrics: OperatorMetrics,
         mark: Callable[[Key, float], None],
         forget: Callable[[Key, str], None],
+        clock: Clock,
     ) -> None:
         """Connect.
 
@@ -41,11 +46,13 @@ class Pump:
             metrics: Counts what was seen.
             mark: Has a pass over a key, within so many seconds.
             forget: Told of a key and uid that are gone.
+            clock: Its wall side tells how long ago a job ended.
         """
         self._directory = directory
         self._metrics = metrics
         self._mark = mark
         self._forget = forget
+        self._clock = clock
 
     def take_object(self, kind: Kind, body: Json) -> None:
         """Take an event of an object of Graft's own."""
@@ -67,14 +74,17 @@ class Pump:
         except (KeyError, TypeError, AttributeError) as error:
             _LOG.failure("watch_event_unreadable", error)
             return
-        if owner is not None and not _is_newborn(kind, body):
-            self._mark(owner, max(CHILD_PATIENCE_S, self._patience_s(kind, owner)))
+        after_s = None if owner is None or _is_newborn(kind, body) else self._patience_s(kind, owner)
+        if owner is not None and after_s is not None:
+            self._mark(owner, max(CHILD_PATIENCE_S, after_s))
 
     def mark_all(self) -> None:
         """Have a pass over everything: this replica has just begun to lead."""
         self._directory.drop_bodies()
         for key, known in self._directory.items():
-            self._mark(key, _spread(RESYNC_S) if known.is_settled else _spread(1.0))
+            after_s = self._rest_s(known) if known.is_settled else _spread(1.0)
+            if after_s is not None:
+                self._mark(key, after_s)
 
     def look_again(self, key: Key) -> None:
         """Have a pass over an object in its own time, unless nothing but its TTL can change it: that has a timer."""
@@ -92,12 +102,23 @@ class Pump:
             return
         if kind is not None:  # a list may have thousands
             self._directory.hand_on(key, body)
-        self._mark(key, self._patience_s(kind, key))
+        after_s = self._patience_s(kind, key)
+        if after_s is not None:
+            self._mark(key, after_s)
 
-    def _patience_s(self, kind: Kind, key: Key) -> float:
+    def _patience_s(self, kind: Kind, key: Key) -> float | None:
         """A job that ended and that a list tells of is looked at in its own time: after a restart there may be thousands."""
         known = self._directory.find(key)
-        return _spread(RESYNC_S) if kind is None and known is not None and known.is_settled else 0.0
+        return self._rest_s(known) if kind is None and known is not None and known.is_settled else 0.0
+
+    def _rest_s(self, known: Known) -> float | None:
+        """Return after how long a settled job needs a pass; None: never, for all that it left has been seen to long ago."""
+        if known.ended_at is None:
+            return _spread(RESYNC_S)
+        age_s = self._clock.now().timestamp() - known.ended_at
+        if age_s < SEEN_TO_AFTER_S:
+            return _spread(RESYNC_S)
+        return None if known.ttl_s is None else max(0.0, known.ttl_s - age_s) + _spread(RESYNC_S / 5)
 
     def _gone(self, key: Key, uid: str) -> None:
         if self._directory.drop(key, uid):

@@ -1,6 +1,7 @@
 """`python -m graft_operator operator`: the operator with a supervisor of its own, so that a watch that breaks costs a second, not a pod."""
 
 import asyncio
+import gc
 import os
 import random
 import sys
@@ -33,6 +34,7 @@ def main() -> int:
         return 2
     configure_logs(level=settings.log_level, log_format=settings.log_format)
     stop_tracing = setup_tracing("graft-operator", os.environ)
+    _calm_collector()
     try:
         asyncio.run(serve(settings, os.environ))
     except GraftError as error:
@@ -41,6 +43,13 @@ def main() -> int:
     finally:
         stop_tracing()
     return 0
+
+
+def _calm_collector() -> None:
+    """Take what was imported out of the garbage collector's sight: a full collection would hold the event loop up for tens of milliseconds."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(10_000, 20, 50)
 
 
 async def serve(settings: OperatorSettings, environment: Mapping[str, str]) -> None:

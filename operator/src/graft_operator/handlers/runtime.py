@@ -81,7 +81,7 @@ class Runtime:
         cycle = Cycle(self._cluster, self._events, jobs, releases, self.directory, self.metrics, self._clock)
         self._queue: WorkQueue[Key] = WorkQueue(self._clock, Pace(max_running=settings.max_passes), random.random)
         self._dispatcher = Dispatcher(self._queue, cycle.run, self._clock)
-        self.pump = Pump(self.directory, self.metrics, self._dispatcher.mark, self._forgetter(cycle))
+        self.pump = Pump(self.directory, self.metrics, self._dispatcher.mark, self._forgetter(cycle), self._clock)
         self._election: Election | None = None
         self._resync = Resync(
             self._cluster,
