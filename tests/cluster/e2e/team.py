@@ -13,6 +13,7 @@ import httpx
 from graft_core.storage.objects import open_store
 from tests.cluster.api import Api
 from tests.cluster.e2e.chart import STORE_URL
+from tests.cluster.errors import BedError
 from tests.cluster.node.models import ENCODER
 from tests.cluster.node.places import FOLDER, S3_KEYS
 from tests.cluster.node.services import GATEWAY_PORT
@@ -120,7 +121,7 @@ class Team:
         """Wait for something, and tell what is there instead."""
         try:
             until(done, PATIENCE_S, what)
-        except Exception as error:
+        except BedError as error:
             raise AssertionError(f"{error}\n{tell()}") from error
 
     def tell(self, kind: str, name: str) -> str:

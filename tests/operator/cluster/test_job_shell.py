@@ -385,8 +385,7 @@ def arm(story: JobStory, after_writes: int, *, is_done: bool) -> None:
     story.kube._meet_around = meet  # type: ignore[method-assign]  # the n-th write of a pass, whatever it is
 
 
-WRITES = 15
-"""Of the story without a fault."""
+WRITES = 15  # of the story without a fault
 
 
 async def test_the_undisturbed_story_has_so_many_writes() -> None:

@@ -56,7 +56,7 @@ class KubeconfigUser:
     """What a context of a kubeconfig means, credential plugins not yet run."""
 
     origin: str
-    """Such as `context 'kind' of kubeconfig /home/me/.kube/config`."""
+    """Such as `context 'kind' of kubeconfig ~/.kube/config`."""
     namespace: str
     server: str
     ca: str = field(repr=False)
