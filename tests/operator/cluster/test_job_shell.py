@@ -396,6 +396,5 @@ async def test_the_undisturbed_story_has_so_many_writes() -> None:
 @pytest.mark.parametrize("is_done", [False, True], ids=["before", "after"])
 @pytest.mark.parametrize("number", range(WRITES))
 async def test_a_restart_around_every_write_ends_the_same(number: int, is_done: bool) -> None:
-    golden, _ = await told()
-    story, _ = await told(number, is_done=is_done)
+    (golden, _), (story, _) = await told(), await told(number, is_done=is_done)
     assert shape(story) == shape(golden)
