@@ -21,13 +21,24 @@ from time import monotonic
 
 from tests.cluster.errors import BedError, NothingToRun
 
-__all__ = ["GoModule", "cache_folder", "go_program"]
+__all__ = ["GoModule", "Swap", "cache_folder", "go_program"]
 
 HERE = Path(__file__).parent
 BUILD_TIMEOUT_S = 3600
 """Ten times what two cores take for the largest module."""
 SHOWN_LINES = 30
 """Of a failed build's output: the end tells what failed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Swap:
+    """One package of a required module that is built from a file of ours instead, for what it would drag in."""
+
+    module: str
+    package: str
+    """Its folder in the module; all below it goes."""
+    by: str
+    """Our file, below the folder of our module."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +54,8 @@ class GoModule:
     ldflags: str = "-s -w"
     links: tuple[str, ...] = ()
     """Further names for the first program, which looks at the name it is called by."""
+    swap: Swap | None = None
+    """What is left out."""
 
     def build(self) -> Path:
         """Return the folder with the programs, built now if they are not there yet.
@@ -62,23 +75,56 @@ class GoModule:
     def _key(self, go: str) -> str:
         folder = HERE / self.name
         version = _output([go, "env", "GOVERSION", "GOOS", "GOARCH"], folder)
-        digest = hashlib.sha256("\0".join([version, self.ldflags, *self.programs.values(), *self.links]).encode())
+        digest = hashlib.sha256(
+            "\0".join([version, self.ldflags, *self.programs.values(), *self.links, *self._left_out()]).encode()
+        )
         for path in sorted([*folder.glob("go.*"), *folder.rglob("*.go")]):
             digest.update(str(path.relative_to(folder)).encode() + b"\0" + path.read_bytes() + b"\0")
         return digest.hexdigest()[:20]
 
+    def _left_out(self) -> tuple[str, ...]:
+        return () if self.swap is None else (self.swap.module, self.swap.package, self.swap.by)
+
     def _build_into(self, ready: Path, go: str) -> None:
         _say(f"building {', '.join(self.programs)}: about {self.minutes} min the first time, then never again")
         started = monotonic()
-        with tempfile.TemporaryDirectory(dir=ready.parent, prefix="building-") as made:
+        with _scratch(ready) as made, _scratch(ready) as copied:
+            command = [go, "build", "-mod=readonly", "-trimpath", "-ldflags", self.ldflags]
+            if self.swap is not None:
+                command += ["-modfile", str(_swapped(self.swap, go, HERE / self.name, Path(copied)))]
             for program, package in self.programs.items():
-                command = [go, "build", "-mod=readonly", "-trimpath", "-ldflags", self.ldflags]
                 _run([*command, "-o", f"{made}/{program}", package], HERE / self.name, env={"CGO_ENABLED": "0"})
             for link in self.links:
                 Path(made, link).symlink_to(next(iter(self.programs)))
             Path(made).chmod(0o755)
             Path(made).rename(ready)
         _say(f"built {', '.join(self.programs)} in {monotonic() - started:.0f} s")
+
+
+def _scratch(ready: Path) -> tempfile.TemporaryDirectory[str]:
+    # One that was renamed is no fault: it is what the build is for.
+    return tempfile.TemporaryDirectory(dir=ready.parent, prefix="building-", ignore_cleanup_errors=True)
+
+
+def _swapped(swap: Swap, go: str, folder: Path, copied: Path) -> Path:
+    """Copy a required module without a package of it, put ours there, and return a go.mod that names the copy."""
+    _run([go, "mod", "download", swap.module], folder)
+    source = Path(_output([go, "list", "-m", "-f", "{{.Dir}}", swap.module], folder))
+    module = copied / "module"
+    left_out = {source / swap.package}
+
+    def without(place: str, names: list[str]) -> set[str]:
+        return {name for name in names if Path(place) / name in left_out}
+
+    shutil.copytree(source, module, ignore=without, copy_function=shutil.copyfile)
+    for made in [module, *module.rglob("*")]:
+        made.chmod(0o755)  # Go's cache is read-only
+    (module / swap.package).mkdir()
+    shutil.copy(folder / swap.by, module / swap.package)
+    for file in ("go.mod", "go.sum"):
+        shutil.copy(folder / file, copied)
+    _run([go, "mod", "edit", "-replace", f"{swap.module}={module}", str(copied / "go.mod")], folder)
+    return copied / "go.mod"
 
 
 def cache_folder() -> Path:

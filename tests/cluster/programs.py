@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 
 from tests.cluster.errors import BedError
-from tests.cluster.gobuild import GoModule
+from tests.cluster.gobuild import GoModule, Swap
 
 __all__ = ["GATEWAY", "HELM", "KUBE", "KUBE_VERSION", "S3", "SMALL_IMAGES", "kube_program"]
 
@@ -37,7 +37,12 @@ KUBE = GoModule(
 )
 """Kubernetes and etcd in one program."""
 
-GATEWAY = GoModule(name="gateway", programs={"traefik": "github.com/traefik/traefik/v3/cmd/traefik"}, minutes=4)
+GATEWAY = GoModule(
+    name="gateway",
+    programs={"traefik": "github.com/traefik/traefik/v3/cmd/traefik"},
+    minutes=3,
+    swap=Swap("github.com/go-acme/lego/v4", "providers/dns", "lego/dns.go"),
+)
 """Traefik: an implementation of the Gateway API."""
 
 S3 = GoModule(name="s3", programs={"versitygw": "github.com/versity/versitygw/cmd/versitygw"}, minutes=1)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from tests.cluster.processes import kill
 
-__all__ = ["CGROUP", "make", "remove"]
+__all__ = ["CGROUP", "find", "make", "remove"]
 
 CGROUP = "graft-test-node"
 """Below the root of each hierarchy, of version 1 or 2."""
@@ -22,13 +22,18 @@ def make() -> None:
 def remove() -> None:
     """Kill what runs in pods, and remove the groups."""
     for _ in range(ATTEMPTS):
-        tops = [root / CGROUP for root in _hierarchies() if (root / CGROUP).is_dir()]
+        tops = find()
         pids = {pid for top in tops for pid in _pids(top)}
         kill(pids)
         for top in tops:
             _remove_tree(top)
-        if not any(top.exists() for top in tops):
+        if not find():
             return
+
+
+def find() -> list[Path]:
+    """The group where it is there, in each hierarchy."""
+    return [root / CGROUP for root in _hierarchies() if (root / CGROUP).is_dir()]
 
 
 def _hierarchies() -> list[Path]:

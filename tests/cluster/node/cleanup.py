@@ -9,9 +9,10 @@ import shutil
 from contextlib import suppress
 from pathlib import Path
 
+from tests.cluster.errors import BedError
 from tests.cluster.node import cgroups
 from tests.cluster.node.machine import NETNS, run
-from tests.cluster.node.places import FOLDER, HIDDEN, RUN
+from tests.cluster.node.places import FOLDER, HIDDEN, RUN, STORE
 from tests.cluster.processes import end_recorded, kill
 
 __all__ = ["clear"]
@@ -22,7 +23,11 @@ ATTEMPTS = 10
 
 
 def clear() -> None:
-    """Leave nothing of a cluster, whether it runs, ended or crashed."""
+    """Leave nothing of a cluster, whether it runs, ended or crashed.
+
+    Raises:
+        BedError: Something is left all the same; the message names it.
+    """
     # The namespace first: whoever starts a cluster is in it, and would go on.
     for _ in range(ATTEMPTS):
         if not (inside := _in_namespace()):
@@ -37,6 +42,17 @@ def clear() -> None:
     for place in map(Path, HIDDEN):
         with suppress(OSError):  # it is not empty: somebody else's
             place.rmdir()
+    if left := _left():
+        raise BedError(f"this is left of the cluster: {', '.join(left)}; what holds it?")
+
+
+def _left() -> list[str]:
+    """What should have gone; a mount here would be one that left its namespace."""
+    places = [NETNS_FOLDER / NETNS, RUN, FOLDER, *cgroups.find()]
+    mounts = [line.split()[1] for line in Path("/proc/mounts").read_text().splitlines()]
+    return [str(place) for place in places if place.exists()] + [
+        place for place in mounts if place.startswith((f"{FOLDER}/", f"{RUN}/", f"{STORE}/"))
+    ]
 
 
 def _in_namespace() -> set[int]:

@@ -19,5 +19,7 @@ def base_models() -> Mapping[str, Path]:
         making = folder.with_name("encoder.part")
         making.mkdir(parents=True, exist_ok=True)
         make_encoder(making)
+        for file in making.iterdir():
+            file.chmod(0o644)  # pods are nobody
         making.rename(folder)
     return {ENCODER: folder}
