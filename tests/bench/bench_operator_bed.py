@@ -28,6 +28,8 @@ __all__ = ["Client", "Json", "Operator", "Patient", "a_job", "control_plane", "r
 Json = dict[str, Any]
 JOBS_PATH = "/apis/graft.dev/v1alpha1/namespaces/{}/finetunejobs"
 AGENT = "graft-bench"
+TRIES = 6
+BUSY = {408, 429, 500, 503, 504}
 MERGE = "application/merge-patch+json"
 
 
@@ -71,16 +73,22 @@ class Client:
         await self._session.close()
 
     async def send(self, method: str, path: str, body: Json | None = None, content: str = "application/json") -> Json:
-        """Ask for a path; what the server refuses ends the bench."""
+        """Ask for a path, again where a busy server gave up; what it refuses ends the bench."""
+        async with self._slots:
+            for tried in range(TRIES):
+                status, found = await self._once(method, path, body, content)
+                if status < 300 or (status == 409 and tried and method == "POST"):
+                    return found
+                if status not in BUSY:
+                    break
+                await asyncio.sleep(0.5 * 2**tried)
+        raise Patient(f"{method} {path}: {status} {str(found)[:300]}")
+
+    async def _once(self, method: str, path: str, body: Json | None, content: str) -> tuple[int, Json]:
         assert self._session is not None
         data = None if body is None else json.dumps(body)
-        async with (
-            self._slots,
-            self._session.request(method, path, data=data, headers={"Content-Type": content}) as answer,
-        ):
-            if answer.status >= 300:
-                raise Patient(f"{method} {path}: {answer.status} {(await answer.text())[:300]}")
-            return cast("Json", await answer.json())
+        async with self._session.request(method, path, data=data, headers={"Content-Type": content}) as answer:
+            return answer.status, cast("Json", await answer.json())
 
     async def create_job(self, namespace: str, name: str) -> Json:
         """Create a FineTuneJob."""
