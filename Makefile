@@ -83,9 +83,9 @@ lint: setup ## ruff, import-linter, pydoclint, yamllint, codespell
 
 .PHONY: types mypy pyright
 types: mypy pyright ## mypy and pyright, both strict
-mypy: setup
+mypy: setup ## mypy alone
 	$(BIN)/mypy
-pyright: setup
+pyright: setup ## pyright alone
 	$(BIN)/pyright
 
 .PHONY: generated
