@@ -81,10 +81,14 @@ lint: setup ## ruff, import-linter, pydoclint, yamllint, codespell
 	$(BIN)/yamllint --strict .
 	$(BIN)/codespell
 
-.PHONY: types mypy pyright
+.PHONY: types
 types: mypy pyright ## mypy and pyright, both strict
+
+.PHONY: mypy
 mypy: setup ## mypy alone
 	$(BIN)/mypy
+
+.PHONY: pyright
 pyright: setup ## pyright alone
 	$(BIN)/pyright
 
