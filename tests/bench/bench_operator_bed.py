@@ -1,6 +1,7 @@
 """A control plane with an audit log, the operator as a process beside it, and a client that fills it."""
 
 import asyncio
+import itertools
 import json
 import os
 import signal
@@ -75,14 +76,14 @@ class Client:
     async def send(self, method: str, path: str, body: Json | None = None, content: str = "application/json") -> Json:
         """Ask for a path, again where a busy server gave up; what it refuses ends the bench."""
         async with self._slots:
-            for tried in range(TRIES):
+            for tried in itertools.count():
                 status, found = await self._once(method, path, body, content)
                 if status < 300 or (status == 409 and tried and method == "POST"):
                     return found
-                if status not in BUSY:
-                    break
+                if status not in BUSY or tried == TRIES:
+                    raise Patient(f"{method} {path}: {status} {str(found)[:300]}")
                 await asyncio.sleep(0.5 * 2**tried)
-        raise Patient(f"{method} {path}: {status} {str(found)[:300]}")
+        raise AssertionError("counting has no end")
 
     async def _once(self, method: str, path: str, body: Json | None, content: str) -> tuple[int, Json]:
         assert self._session is not None
@@ -90,9 +91,11 @@ class Client:
         async with self._session.request(method, path, data=data, headers={"Content-Type": content}) as answer:
             return answer.status, cast("Json", await answer.json())
 
-    async def create_job(self, namespace: str, name: str) -> Json:
+    async def create_job(self, namespace: str, name: str, finalizers: Sequence[str] = ()) -> Json:
         """Create a FineTuneJob."""
-        return await self.send("POST", JOBS_PATH.format(namespace), a_job(namespace, name))
+        body = a_job(namespace, name)
+        body["metadata"]["finalizers"] = list(finalizers)
+        return await self.send("POST", JOBS_PATH.format(namespace), body)
 
     async def patch_job(self, namespace: str, name: str, patch: Json, *, status: bool = False) -> Json:
         """Patch a FineTuneJob, or its status."""

@@ -105,9 +105,7 @@ async def settled(bench: Bench, sizes: Any) -> list[Figure]:
 
         async def one(number: int, name: str) -> None:
             space = spaces[number % 10]
-            await client.create_job(space, name)
-            finalizer = {"metadata": {"finalizers": ["graft.dev/finalizer"]}}
-            await client.patch_job(space, name, finalizer)
+            await client.create_job(space, name, ["graft.dev/finalizer"])
             await client.patch_job(space, name, {"status": ended_status()}, status=True)
 
         async with asyncio.TaskGroup() as group:

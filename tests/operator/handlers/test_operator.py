@@ -120,7 +120,7 @@ async def test_a_job_that_is_applied_gets_its_child_and_its_status(
         assert found is not None
         assert "kopf" not in json.dumps(found)
         chunked = [query for _, path, query in operator.http.requests if path.endswith("/finetunejobs")]
-        assert chunked[0]["limit"] == "2500"
+        assert chunked[0]["limit"] == "2000"
         labelled = [query for _, path, query in operator.http.requests if path == "/apis/batch/v1/jobs"]
         assert {query["labelSelector"] for query in labelled} == {"graft.dev/uid"}
     lease = operator.kube.find(LEASES, "graft", "graft-operator")
