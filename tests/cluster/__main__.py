@@ -3,7 +3,7 @@
 python -m tests.cluster up [--bare]               start a cluster of one node, with Graft's images or without
 python -m tests.cluster down                      stop it, or clear what is left of it
 python -m tests.cluster run -- COMMAND...         run a command where the cluster is
-python -m tests.cluster e2e [PYTEST ARGUMENT...]  up, tests/cluster/e2e, down
+python -m tests.cluster e2e [--bare] [ARGUMENT...] up, tests/cluster/e2e, down; further arguments are pytest's
 """
 
 import argparse
@@ -78,15 +78,17 @@ def run(rest: list[str]) -> int:
 
 
 def e2e(rest: list[str]) -> int:
-    """Run the tests on a node of our own, or on the cluster that `KUBECONFIG` names."""
+    """Run the tests on a node of our own, or on the cluster that `KUBECONFIG` names; bare, those that need no images of Graft."""
     from tests.cluster.node.cluster import keep_logs
 
-    pytest = [sys.executable, "-m", "pytest", "-m", "cluster", TESTS, *rest]
+    is_bare, rest = "--bare" in rest, [each for each in rest if each != "--bare"]
+    tests = f"{TESTS}/test_node.py" if is_bare else TESTS
+    pytest = [sys.executable, "-m", "pytest", "-m", "cluster", tests, *rest]
     given = os.environ.get("KUBECONFIG")
     if given:
         sys.stderr.write(f"cluster: using the one of KUBECONFIG={given!r}\n")
         return subprocess.run(pytest, cwd=ROOT, env={**os.environ, INSIDE: "external"}, check=False).returncode
-    failed = up([])
+    failed = up(["--bare"] if is_bare else [])
     if failed:
         return failed
     failed = 1
