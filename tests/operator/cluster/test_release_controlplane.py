@@ -81,13 +81,13 @@ class Figured:
 class Stage:
     """One release on a real API server."""
 
-    def __init__(self, api: "Api", namespace: str, cluster: Figured) -> None:
+    def __init__(self, api: "Api", namespace: str, cluster: Figured, policy: Policy | None = None) -> None:
         self.api = api
         self.namespace = namespace
         self.cluster = cluster
         clock, real = SystemClock(), cast("Cluster", cluster)
         figures = Figures(Scraper(real, clock), Prometheus())
-        shell = ClusterReleaseShell(real, clock, Policy(), DEFAULTS, figures)
+        shell = ClusterReleaseShell(real, clock, policy or Policy(), DEFAULTS, figures)
         self._cycle = Cycle(
             real,
             _Nobody(),
@@ -106,29 +106,34 @@ class Stage:
         made = self.api.create({"apiVersion": "graft.dev/v1alpha1", "kind": "FineTuneJob", **body})
         self.api.patch(made, {"status": status}, subresource="status")
 
-    def apply(self) -> None:
+    def apply(self, rollout: Json | None = None) -> None:
         """Apply the release."""
         meta = {"name": "shop", "namespace": self.namespace}
         spec = {**copy.deepcopy(FAST), "model": {"fineTuneJobRef": {"name": "tune"}}}
+        spec["rollout"] |= rollout or {}
         self.api.create({"apiVersion": "graft.dev/v1alpha1", "kind": KIND_MODELRELEASE, "metadata": meta, "spec": spec})
 
     def edit(self, spec: Json) -> None:
         """Change its spec."""
         self.api.patch(self.api.get("graft.dev/v1alpha1", KIND_MODELRELEASE, self.namespace, "shop"), {"spec": spec})
 
-    async def until(self, holds: Any) -> ModelRelease:
+    async def run_pass(self) -> None:
+        """Run one pass; what the engine would run again is left to the next one."""
+        with contextlib.suppress(NotReady, Conflict):
+            await self._cycle.run(Key(KIND_MODELRELEASE, self.namespace, "shop"))
+
+    async def until(self, holds: Any, *, limit_s: float = LIMIT_S) -> ModelRelease:
         """Run passes until the release looks like this."""
         loop = asyncio.get_running_loop()
-        deadline = loop.time() + LIMIT_S
+        deadline = loop.time() + limit_s
         while loop.time() < deadline:
-            with contextlib.suppress(NotReady, Conflict):
-                await self._cycle.run(Key(KIND_MODELRELEASE, self.namespace, "shop"))
+            await self.run_pass()
             await self._start_pods()
             release = await self.release()
             if holds(release):
                 return release
             await asyncio.sleep(STEP_S)
-        raise AssertionError(f"not within {LIMIT_S} s: {(await self.release()).status.model_dump_json(indent=1)}")
+        raise AssertionError(f"not within {limit_s} s: {(await self.release()).status.model_dump_json(indent=1)}")
 
     async def release(self) -> ModelRelease:
         """Read the object."""
