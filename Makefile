@@ -67,7 +67,9 @@ images: ## Build the three images with Docker, Podman or Buildah (IMAGES_ARGS="-
 	@bash scripts/images.sh $(IMAGES_ARGS)
 
 .PHONY: test-all
-test-all: test ## Everything there is to run: today the same as test
+test-all: ## test with 10,000 event schedules instead of 2,000, then controlplane
+	@GRAFT_TEST_SCHEDULES=5000 $(MAKE) test
+	@$(MAKE) controlplane
 
 .PHONY: check
 check: lint types generated ## Lint, types and generated files in step: what a commit must pass beside test
