@@ -117,7 +117,8 @@ class ReleaseStory:
         """Wait for the first revision, then delete."""
         body = api.find(GRAFT, "ModelRelease", namespace, "shop")
         if body is None:
-            return not api.list("serving.kserve.io/v1beta1", "InferenceService", namespace)
+            kinds = (("serving.kserve.io/v1beta1", "InferenceService"), ("gateway.networking.k8s.io/v1", "HTTPRoute"))
+            return not any(api.list(*kind, namespace) for kind in kinds)
         status = body.get("status") or {}
         is_served = status.get("phase") == "Released" and status.get("url") and not status.get("candidate")
         if is_served and "deletionTimestamp" not in body["metadata"]:
