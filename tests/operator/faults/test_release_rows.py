@@ -17,7 +17,7 @@ from graft_core.clock import SystemClock
 from graft_operator.cluster.client import KubernetesCluster
 from graft_operator.cluster.credentials import CredentialSource
 from graft_operator.cluster.transport import Transport
-from graft_operator.ports import DEPLOYMENTS, INFERENCE_SERVICES, MODEL_RELEASES, Json
+from graft_operator.ports import INFERENCE_SERVICES, MODEL_RELEASES, Json
 from graft_operator.reconcile.observed import Policy
 from tests.operator.cluster.test_release_controlplane import Figured, Stage, is_settled
 
@@ -174,20 +174,6 @@ async def test_row_48_a_weight_edited_by_hand_is_seen_and_restored_or_kept(
             return
         await asyncio.sleep(0.1)
     raise AssertionError(await service_of(stage))
-
-
-async def test_row_49_a_candidate_that_never_gets_ready_is_given_up_at_the_deadline(bed: Bed) -> None:
-    stage, _, stable = await bed.released(UNDECIDED)
-    known = {body["metadata"]["name"] for body in await stage.cluster.list(DEPLOYMENTS, stage.namespace, {})}
-    bed.node.is_healthy = lambda one: (
-        one["metadata"]["namespace"] != stage.namespace or one["metadata"]["name"] in known
-    )
-    stage.publish("tune-2", "f")
-    stage.edit({"model": {"fineTuneJobRef": {"name": "tune-2"}}})
-    release = await stage.until(lambda r: is_settled(r) and len(r.status.history) > 1, limit_s=LIMIT_S)
-    assert outcome_of(release) == ("RolledBack", "ProgressDeadlineExceeded")
-    assert release.status.stable is not None
-    assert (release.status.stable.revision, release.status.stable.weight) == (stable, 100)
 
 
 async def test_row_50_with_a_broken_stable_arm_nothing_moves_and_it_is_said(bed: Bed) -> None:
