@@ -19,6 +19,7 @@ from urllib.request import urlopen
 import aiohttp
 import psutil
 
+from graft_operator.local.sockets import free_port
 from tests.cluster.api import Access
 from tests.cluster.controlplane import ControlPlane
 from tests.cluster.crds import install, our_crds
@@ -169,7 +170,7 @@ class Operator:
 @contextmanager
 def running_operator(plane: ControlPlane, name: str, profile: str = "", **settings: str) -> Generator[Operator]:
     """Run the operator until the end of the block, and have it give its Lease back."""
-    port, log = _free_port(), plane.folder / f"operator-{name}.log"
+    port, log = free_port(), plane.folder / f"operator-{name}.log"
     environment = {
         "KUBECONFIG": str(plane.kubeconfig),
         "POD_NAME": name,
@@ -213,9 +214,3 @@ def wait_for(is_so: Callable[[], bool], seconds: float, what: str, every_s: floa
 def names(prefix: str, count: int) -> Sequence[str]:
     """Return so many names."""
     return [f"{prefix}-{number:05d}" for number in range(count)]
-
-
-def _free_port() -> int:
-    from tests.cluster.processes import free_port
-
-    return free_port()

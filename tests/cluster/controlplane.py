@@ -17,11 +17,12 @@ from typing import Self
 
 import yaml
 
+from graft_operator.local.sockets import free_port
 from tests.cluster import arguments, tenants
 from tests.cluster.api import Access, Api, ApiError, write_kubeconfig
 from tests.cluster.certificates import Authority, write_key
 from tests.cluster.errors import BedError
-from tests.cluster.processes import HOST, Processes, free_port, is_ready, new_run_folder, until
+from tests.cluster.processes import HOST, Processes, is_ready, new_run_folder, until
 from tests.cluster.programs import kube_program
 
 __all__ = ["ControlPlane"]

@@ -9,7 +9,6 @@ import json
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import tempfile
 from collections.abc import Callable, Iterable, Sequence
@@ -29,7 +28,6 @@ __all__ = [
     "all_alive",
     "clear_orphans",
     "end_recorded",
-    "free_port",
     "is_ready",
     "kill",
     "new_run_folder",
@@ -142,14 +140,6 @@ def until(done: Callable[[], bool], timeout_s: float, what: str, watched: Proces
         if monotonic() > deadline:
             raise BedError(f"waited {timeout_s:g} s in vain for {what}")
         pause.wait(LOOK_S)
-
-
-def free_port() -> int:
-    """A port of this machine's loopback that nobody listened on a moment ago."""
-    with socket.socket() as probe:
-        probe.bind((HOST, 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 def is_ready(server: httpx.Client) -> bool:

@@ -28,10 +28,6 @@ if TYPE_CHECKING:
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(600)]
 
-UNDECIDED = {"progressDeadlineSeconds": 60}
-"""A step that cannot be decided, or an arm that does not get ready, is given up after so long."""
-LIMIT_S = 240.0
-"""For the end of one that must be given up first."""
 Figures = Callable[[str, int], bytes]
 """A pod's /metrics, by its revision and how often it was asked."""
 

@@ -18,6 +18,7 @@ from graft_operator.reconcile.observed import ObservedFineTuneJob, ObservedModel
 from tests.operator.faults.schedules import Schedule, settle
 from tests.operator.reconcile.job_world import JobWorld
 from tests.operator.reconcile.release_world import ReleaseWorld
+from tests.operator.reconcile.test_invariants import SPEC as INVARIANTS
 from tests.operator.reconcile.test_invariants import job_outcome, job_world
 from tests.operator.reconcile.views import BLUE, GREEN, a_target
 
@@ -30,13 +31,8 @@ ONE = os.environ.get("GRAFT_TEST_SEED")
 
 SPEC: dict[str, Any] = {
     "rollout": {
-        "steps": [
-            {"weight": 10, "minDurationSeconds": 20, "minRequests": 5},
-            {"weight": 50, "minDurationSeconds": 20, "minRequests": 5},
-        ],
-        "analysis": {"checks": [{"metric": "error_rate", "maxDelta": "0.05", "minSamples": 5}]},
+        **INVARIANTS["rollout"],
         "progressDeadlineSeconds": 600,
-        "scaleDownDelaySeconds": 30,
         "watchAfterPromotionSeconds": 30,
         "onDrift": "Pause",  # nobody edits weights: a pass that takes its own for somebody's would stand still for ever
     }
