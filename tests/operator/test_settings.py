@@ -80,3 +80,18 @@ def test_every_fault_of_the_operators_settings_is_told_at_once() -> None:
     with pytest.raises(InvalidInput, match="probe_port") as refused:
         OperatorSettings.from_environment({"GRAFT_PROBE_PORT": "99999", "GRAFT_MAX_PASSES": "0"})
     assert "max_passes" in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("period", "deadline", "duration"),
+    [("2", "10", "10"), ("2", "20", "15"), ("6", "10", "15")],
+    ids=["no time between fence and take-over", "a fence after the take-over", "one look within the deadline"],
+)
+def test_times_of_an_election_that_do_not_go_together_are_refused(period: str, deadline: str, duration: str) -> None:
+    environment = {
+        "GRAFT_LEASE_PERIOD_S": period,
+        "GRAFT_LEASE_DEADLINE_S": deadline,
+        "GRAFT_LEASE_DURATION_S": duration,
+    }
+    with pytest.raises(InvalidInput, match=f"lease_deadline_s {deadline} and lease_duration_s {duration} do not go"):
+        OperatorSettings.from_environment(environment)

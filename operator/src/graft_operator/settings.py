@@ -122,6 +122,12 @@ class OperatorSettings(BaseModel):
     """Namespace of the Lease; unset: the pod's own, or the kubeconfig's."""
     lease_name: Annotated[str, Field(min_length=1)] = "graft-operator"
     """Name of the Lease that the replicas contend for."""
+    lease_duration_s: Annotated[float, Field(ge=1, le=3600)] = 15.0
+    """A Lease that stood still for so long is taken over."""
+    lease_deadline_s: Annotated[float, Field(gt=0)] = 10.0
+    """A leader that could not renew its Lease for so long writes nothing any more; shorter than the duration."""
+    lease_period_s: Annotated[float, Field(gt=0)] = 2.0
+    """Time between looks at the Lease; at most half the deadline, so that one failure costs no lead."""
     pod_name: Annotated[str, Field(min_length=1)] = "graft-operator"
     """Name of this replica, as the Lease and events show it."""
     kubeconfig: Path | None = None
@@ -186,6 +192,18 @@ class OperatorSettings(BaseModel):
     """Metrics missing for so long make a step Inconclusive."""
     unready_grace_s: Annotated[float, Field(gt=0)] = 30.0
     """An arm that was ready may be unready for so long before it counts as unhealthy."""
+
+    def model_post_init(self, context: object) -> None:
+        """Refuse times of an election in which two replicas could write, or none could stay leader."""
+        del context
+        times = (2 * self.lease_period_s, self.lease_deadline_s, self.lease_duration_s)
+        if not times[0] <= times[1] < times[2]:
+            raise InvalidInput(
+                f"settings of the operator: lease_period_s {self.lease_period_s:g}, lease_deadline_s"
+                f" {self.lease_deadline_s:g} and lease_duration_s {self.lease_duration_s:g} do not go together; expected"
+                " a period of at most half the deadline, and a deadline shorter than the duration",
+                path="lease_deadline_s",
+            )
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str]) -> Self:

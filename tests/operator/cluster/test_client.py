@@ -277,6 +277,36 @@ async def test_a_leader_frozen_while_it_waited_for_its_turn_sends_nothing_as_it_
         assert [method for method, *_ in server.seen] == ["GET"]
 
 
+class Frozen(Fence):
+    """A fence whose process is frozen right after a look at it."""
+
+    def __init__(self, clock: FakeClock, after: int) -> None:
+        super().__init__(clock, Timing())
+        self._moving = clock
+        self._left = after
+
+    def check(self) -> None:
+        super().check()
+        self._left -= 1
+        if not self._left:
+            self._moving.advance(60)
+
+
+@pytest.mark.parametrize("looks", [1, 2])
+async def test_a_leader_frozen_between_two_looks_at_the_fence_sends_nothing(tmp_path: Path, looks: int) -> None:
+    clock = FakeClock()
+    fence = Frozen(clock, looks)
+    fence.renew(clock.monotonic())
+    async with connected(tmp_path, fence) as (server, cluster, told):
+        with pytest.raises(NotReady, match="does not lead"):
+            await cluster.patch(JOBS, "ml", "a", {"spec": {"suspend": True}})
+        assert server.seen == []
+        fence.renew(clock.monotonic())
+        await cluster.patch(JOBS, "ml", "a", {"spec": {"suspend": True}})  # on a connection of its own
+        assert len(server.seen) == 1
+        assert [outcome for _, outcome in told] == ["NotLeading", "ok"]
+
+
 async def test_a_pod_is_asked_at_its_own_address(tmp_path: Path) -> None:
     async with connected(tmp_path) as (server, cluster, _):
         with pytest.raises(NotReady, match="no address"):

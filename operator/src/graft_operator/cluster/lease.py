@@ -40,6 +40,11 @@ class Timing:
     period_s: float = 2.0
     """Time between looks at the Lease."""
 
+    @property
+    def write_s(self) -> float:
+        """Deadline of a write, 4 s by default: what is sent as the fence shuts has landed or failed before another may lead."""
+        return 0.8 * (self.duration_s - self.deadline_s)
+
 
 @dataclass(frozen=True, slots=True)
 class Record:
@@ -205,7 +210,7 @@ class Election:
         at = to_rfc3339(self._clock.now())
         spec: Json = {
             "holderIdentity": self._identity,
-            "leaseDurationSeconds": round(self._timing.duration_s),
+            "leaseDurationSeconds": max(1, round(self._timing.duration_s)),
             "renewTime": at,
         }
         if step is not Step.RENEW:

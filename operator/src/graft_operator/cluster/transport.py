@@ -12,12 +12,13 @@ from dataclasses import dataclass, field
 from typing import Final
 
 import aiohttp
+from aiohttp.abc import AbstractStreamWriter
 
 from graft_core.clock import Clock
 from graft_core.errors import GraftError, NotReady
 from graft_operator.cluster.credentials import Credentials, CredentialSource, make_tls
 from graft_operator.cluster.faults import Call, to_error, unreachable
-from graft_operator.cluster.lease import Fence
+from graft_operator.cluster.lease import Fence, NotLeading
 from graft_operator.ports import Json
 
 __all__ = ["WRITES", "Answered", "Limits", "Request", "Transport"]
@@ -227,13 +228,30 @@ def _needs_session(before: Credentials, now: Credentials) -> bool:
 
 
 def _fenced(fence: Fence) -> type[aiohttp.ClientRequest]:
-    """Return a request that looks at the fence at the last moment: connected, before its first byte is sent."""
+    """Return a request that looks at the fence at the last moment: connected, before its first byte is sent.
+
+    aiohttp may write a body, and the headers with it, in a task of its own: in a later turn of the loop than `send`.
+    """
 
     class FencedRequest(aiohttp.ClientRequest):
         async def send(self, conn: aiohttp.connector.Connection) -> aiohttp.ClientResponse:
             if self.method != "GET":
                 fence.check()
             return await super().send(conn)
+
+        async def write_bytes(
+            self,
+            writer: AbstractStreamWriter,
+            conn: aiohttp.connector.Connection,
+            content_length: int | None = None,
+        ) -> None:
+            try:
+                fence.check()
+            except NotLeading as error:
+                if conn.protocol is not None:
+                    conn.protocol.set_exception(error)  # it is what the one who waits for the answer gets
+                return
+            await super().write_bytes(writer, conn, content_length)
 
     return FencedRequest
 

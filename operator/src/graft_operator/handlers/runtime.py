@@ -70,11 +70,14 @@ class Runtime:
         self.credentials = CredentialSource(environment, kubeconfig=settings.kubeconfig, context=settings.context)
         self._clock = SystemClock()
         self.metrics = OperatorMetrics(MetricSet(CollectorRegistry(auto_describe=True)))
-        self._fence = Fence(self._clock, Timing())
-        limits = Limits(max_in_flight=settings.max_requests)
+        self._timing = Timing(settings.lease_duration_s, settings.lease_deadline_s, settings.lease_period_s)
+        self._fence = Fence(self._clock, self._timing)
+        limits = Limits(max_in_flight=settings.max_requests, write_s=self._timing.write_s)
         self._cluster = self._connect(self._fence, limits)
         # The election has connections of its own, so that a renewal never waits behind the passes' requests.
-        self._election_cluster = self._connect(None, Limits(max_in_flight=2, read_s=3.0, read_tries=1))
+        read_s = min(3.0, self._timing.deadline_s / 3)
+        election_limits = Limits(max_in_flight=2, read_s=read_s, write_s=self._timing.write_s, read_tries=1)
+        self._election_cluster = self._connect(None, election_limits)
         self._events = EventRecorder(self._cluster, self._clock, settings.pod_name)
         self.directory = Directory()
         jobs, releases = shells(self._cluster, self._clock, settings)
@@ -109,7 +112,7 @@ class Runtime:
             namespace=self.settings.own_namespace or found.namespace,
             name=self.settings.lease_name,
             identity=f"{self.settings.pod_name}_{secrets.token_hex(4)}",  # of this process: a restarted one is another
-            timing=Timing(),
+            timing=self._timing,
         )
         await self._probes.start(self.settings.probe_host, self.settings.probe_port)
         for name, work in (
