@@ -1,0 +1,190 @@
+"""Pairs of real operators whose leader is frozen by SIGSTOP again and again: whoever does not lead sends no write, by the audit log.
+
+The times of the Lease are the operator's own settings, made short. A trial: objects change, the leader is frozen in the midst of its
+work, the other one takes over, and the frozen one wakes up while there is work again. 20 trials; GRAFT_TEST_TRIALS=500 plays all.
+The election itself has 500 schedules on its pure core (tests/operator/cluster/test_lease.py).
+"""
+
+import json
+import os
+import signal
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from random import Random
+from threading import Event
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.operator.handlers.on_api_server import RULES, OperatorProcess, a_job, checks_of, operator_process
+
+if TYPE_CHECKING:
+    from tests.cluster.api import Api
+    from tests.cluster.controlplane import ControlPlane
+    from tests.cluster.fixtures import StartPlane
+
+TRIALS = int(os.environ.get("GRAFT_TEST_TRIALS", "20"))
+PAIRS = 4
+"""Pairs at a time: a trial is waiting, for the most part."""
+PATIENCE_S = 90
+SETTLE_S = 0.3
+"""What must not come has its time to come."""
+LEASE = {"GRAFT_LEASE_DURATION_S": "3", "GRAFT_LEASE_DEADLINE_S": "1.8", "GRAFT_LEASE_PERIOD_S": "0.3"}
+
+pytestmark = [pytest.mark.cluster, pytest.mark.timeout(120 + 20 * TRIALS)]
+
+
+class Pair:
+    """Two replicas, their Lease and a namespace of their own."""
+
+    def __init__(self, plane: "ControlPlane", api: "Api", folder: Path, number: int, running: ExitStack) -> None:
+        from tests.cluster.tenants import make_namespace, make_user
+
+        self.api, self.number = api, number
+        self.lease = f"pair-{number}"
+        self.namespace = make_namespace(plane.api)
+        settings = {**LEASE, "GRAFT_LEASE_NAME": self.lease, "GRAFT_NAMESPACES": self.namespace}
+        self.replicas: dict[str, OperatorProcess] = {}
+        for name in (f"red-{number}", f"blue-{number}"):
+            user = make_user(plane.api, "default", name, RULES, cluster_wide=True)
+            self.replicas[name] = running.enter_context(operator_process(user, folder, name, **settings))
+        self.void = 0
+        """Trials in which the leader had lost its lead by itself before it was frozen: played again."""
+
+    def leader(self) -> str:
+        """Return who holds the Lease; empty where it is nobody of this pair."""
+        found = self.api.find("coordination.k8s.io/v1", "Lease", "default", self.lease) or {}
+        name = str(found.get("spec", {}).get("holderIdentity", "")).partition("_")[0]
+        ended = [replica.log[-1000:] for replica in self.replicas.values() if replica.process.poll() is not None]
+        assert ended == []
+        return name if name in self.replicas else ""
+
+    def other(self, name: str) -> str:
+        """Return the other replica."""
+        (found,) = self.replicas.keys() - {name}
+        return found
+
+    def play(self, trials: int) -> None:
+        """Freeze whoever leads, so many times."""
+        from tests.cluster.processes import until
+
+        until(lambda: self.leader() != "", PATIENCE_S, f"a leader of {self.lease}")
+        done = 0
+        while done < trials:
+            if self._trial(f"{done + self.void}", Random(f"{self.lease} {done + self.void}")):
+                done += 1
+            else:
+                self.void += 1
+
+    def _trial(self, name: str, draw: Random) -> bool:
+        from tests.cluster.processes import until
+
+        first = self.leader()
+        if not first:
+            return False
+        second = self.other(first)
+        jobs = self._apply(f"early-{name}")
+        Event().wait(draw.uniform(0.0, 0.3))  # its hands are full, or about empty
+        self.replicas[first].send(signal.SIGSTOP)
+        try:
+            is_led = self.leader() == first
+            jobs += self._apply(f"late-{name}")
+            until(lambda: self.leader() == second, PATIENCE_S, f"{second} leads")
+            jobs += self._apply(f"after-{name}")
+            Event().wait(draw.uniform(0.0, 0.2))
+        finally:
+            self.replicas[first].send(signal.SIGCONT)
+        until(lambda: set(jobs) <= set(checks_of(self.api, self.namespace)), PATIENCE_S, f"the checks of {jobs}")
+        Event().wait(SETTLE_S)
+        checks = checks_of(self.api, self.namespace)
+        assert [job for job in jobs if checks.count(job) != 1] == []
+        for job in jobs:
+            self.api.delete(self.api.get("graft.dev/v1alpha1", "FineTuneJob", self.namespace, job))
+        return is_led
+
+    def _apply(self, name: str) -> list[str]:
+        jobs = [f"{name}-{number}" for number in range(2)]
+        for job in jobs:
+            self.api.create(a_job(self.namespace, job))
+        return jobs
+
+
+@dataclass(frozen=True, slots=True)
+class Write:
+    """A write as the API server noted it."""
+
+    user: str
+    received: str
+    """When it came; RFC 3339 with microseconds, so that order is order."""
+    done: str
+    lease: str
+    """The Lease it is about, empty for another object."""
+    what: str
+    code: int
+
+
+def audited(plane: "ControlPlane") -> Iterator[Write]:
+    """Read all writes, in whatever order they ended."""
+    for path in sorted(plane.folder.glob("audit*.log")):
+        for line in path.read_text(encoding="utf-8").splitlines():
+            event = json.loads(line)
+            if event["verb"] in {"get", "list", "watch"}:
+                continue
+            about = event.get("objectRef") or {}
+            is_lease = about.get("resource") == "leases"
+            yield Write(
+                user=event["user"]["username"].rpartition(":")[2],
+                received=event["requestReceivedTimestamp"],
+                done=event["stageTimestamp"],
+                lease=about.get("name", "") if is_lease else "",
+                what=f"{event['verb']} {about.get('resource')}/{about.get('name')}",
+                code=event["responseStatus"]["code"],
+            )
+
+
+def split(writes: list[Write], pair: Pair) -> list[Write]:
+    """Return what was sent by one replica although the other had taken the Lease, and it had not taken it back.
+
+    By the server's one clock. A renewal counts for its sender from when it came, and against the other from when it was done.
+    """
+    renewals = {
+        name: [one for one in writes if one.lease == pair.lease and one.user == name and 200 <= one.code < 300]
+        for name in pair.replicas
+    }
+    found: list[Write] = []
+    for one in writes:
+        if one.user not in pair.replicas or one.lease:
+            continue
+        theirs = [r.received for r in renewals[pair.other(one.user)] if r.done <= one.received]
+        mine = [r.received for r in renewals[one.user] if r.received <= one.received]
+        if max(theirs, default="") > max(mine, default=""):
+            found.append(one)
+    return found
+
+
+def test_no_write_is_sent_by_a_replica_that_does_not_lead(
+    own_plane: "StartPlane", tmp_path: Path, record_property: Callable[[str, object], None]
+) -> None:
+    from tests.cluster.api import Api
+    from tests.cluster.crds import install, our_crds
+
+    plane = own_plane(audit=True)
+    install(plane.api, our_crds())
+    with ExitStack() as running:
+        pairs = [
+            Pair(plane, running.enter_context(Api(plane.access)), tmp_path, number, running) for number in range(PAIRS)
+        ]
+        shares = [TRIALS // PAIRS + (number < TRIALS % PAIRS) for number in range(PAIRS)]
+        with ThreadPoolExecutor(PAIRS) as threads:
+            list(threads.map(lambda pair, trials: pair.play(trials), pairs, shares))
+        logs = "".join(replica.log for pair in pairs for replica in pair.replicas.values())
+    writes = list(audited(plane))
+    names = {name for pair in pairs for name in pair.replicas}
+    assert sum(one.user in names and not one.lease for one in writes) > 10 * TRIALS
+    record_property("void_trials", sum(pair.void for pair in pairs))
+    record_property("writes", len(writes))
+    assert [one for pair in pairs for one in split(writes, pair)] == []
+    assert "Traceback" not in logs
