@@ -3,10 +3,12 @@
     prepare(models)     needs the outside world: tools, base image, packages
     load(...)           needs containerd, and no network: what it lacks goes from buildah to it without an archive on the disk
 
-The tag is a key of all that goes into the images. What containerd kept from the last run is neither built nor imported again.
+The tag is a key of all that goes into the images. What containerd kept from the last run is neither built nor imported again; an image
+that came out the same as the last time only gets its new name there, for the heavy ones are gigabytes.
 """
 
 import hashlib
+import json
 import os
 import subprocess
 from collections.abc import Iterator, Mapping
@@ -17,7 +19,7 @@ from tests.cluster.errors import BedError
 from tests.cluster.node.machine import absent, install, run
 from tests.house import MEMBERS, ROOT
 
-__all__ = ["IMAGES", "GraftImages", "load", "prepare"]
+__all__ = ["IMAGES", "GraftImages", "load", "loaded", "prepare"]
 
 IMAGES = ("operator", "trainer", "predictor")
 WITH_MODELS = ("trainer", "predictor")
@@ -65,7 +67,7 @@ def prepare(store: Path, models: Mapping[str, Path] | None = None) -> GraftImage
     """
     models = models or {}
     images = GraftImages(_key(models))
-    if _loaded(store) == images.tag:
+    if loaded(store) == images:
         return images
     install(absent(PACKAGES))
     _script(images, "--local-base", *IMAGES)
@@ -86,11 +88,38 @@ def load(images: GraftImages, socket: Path, store: Path) -> None:
     Raises:
         BedError: The import failed, or the images are not built.
     """
-    if _loaded(store) == images.tag:
+    if loaded(store) == images:
         return
     ctr = ["ctr", "--address", str(socket), "-n", NAMESPACE, "images"]
+    before, ids = _mark(store), {image: _id(images.name(image)) for image in IMAGES}
+    same = [image for image in IMAGES if ids[image] == before.get(image, {}).get("id")]
+    for image in same:
+        run(*ctr, "tag", "--force", before[image]["name"], images.name(image))
+    changed = [image for image in IMAGES if image not in same]
+    if changed:
+        _import(images, changed, ctr)
+    # Afterwards, so that layers which both have are not unpacked again.
+    for old in run(*ctr, "list", "-q").split():
+        if old.startswith(PREFIX) and old not in map(images.name, IMAGES):
+            run(*ctr, "rm", old)
+    _mark_file(store).write_text(
+        json.dumps({image: {"name": images.name(image), "id": ids[image]} for image in IMAGES})
+    )
+
+
+def loaded(store: Path) -> GraftImages | None:
+    """Say which build containerd has.
+
+    Args:
+        store: Its own folder.
+    """
+    mark = _mark(store)
+    return GraftImages(mark[IMAGES[0]]["name"].rpartition(":")[2]) if mark else None
+
+
+def _import(images: GraftImages, changed: list[str], ctr: list[str]) -> None:
     with subprocess.Popen(
-        _command("--no-build", "--archive", "-", *IMAGES), cwd=ROOT, env=_environment(images), stdout=subprocess.PIPE
+        _command("--no-build", "--archive", "-", *changed), cwd=ROOT, env=_environment(images), stdout=subprocess.PIPE
     ) as writer:
         done = subprocess.run(
             [*ctr, "import", "-"], stdin=writer.stdout, capture_output=True, text=True, timeout=IMPORT_S, check=False
@@ -99,20 +128,20 @@ def load(images: GraftImages, socket: Path, store: Path) -> None:
         raise BedError(
             f"containerd took no images of Graft ({writer.returncode}, {done.returncode}): {done.stderr[-2000:]}"
         )
-    # Afterwards, so that layers which both have are not unpacked again.
-    for old in run(*ctr, "list", "-q").split():
-        if old.startswith(PREFIX) and old not in map(images.name, IMAGES):
-            run(*ctr, "rm", old)
-    _mark(store).write_text(images.tag)
 
 
-def _mark(store: Path) -> Path:
+def _id(name: str) -> str:
+    return run("buildah", "inspect", "--type", "image", "--format", "{{.FromImageID}}", name).strip()
+
+
+def _mark_file(store: Path) -> Path:
     """Tells which of our images are in containerd's folder, and goes with the folder."""
-    return store / "graft-images"
+    return store / "graft-images.json"
 
 
-def _loaded(store: Path) -> str:
-    return _mark(store).read_text() if _mark(store).exists() else ""
+def _mark(store: Path) -> dict[str, dict[str, str]]:
+    found: dict[str, dict[str, str]] = json.loads(_mark_file(store).read_text()) if _mark_file(store).exists() else {}
+    return found
 
 
 def _key(models: Mapping[str, Path]) -> str:
@@ -158,7 +187,8 @@ def _command(*arguments: str) -> list[str]:
 
 
 def _environment(images: GraftImages) -> dict[str, str]:
-    return {**os.environ, "BUILDER": "buildah", "IMAGE_PREFIX": PREFIX, "IMAGE_TAG": images.tag}
+    # Not the commit: an image whose sources are the same is to be the same.
+    return {**os.environ, "BUILDER": "buildah", "IMAGE_PREFIX": PREFIX, "IMAGE_TAG": images.tag, "REVISION": "test"}
 
 
 def _add(name: str, folders: Mapping[str, Path]) -> None:

@@ -28,6 +28,8 @@ GRAFT = "graft.dev/v1alpha1"
 BUCKET = "team"
 SECRET = "store"  # the name of a Secret
 TEXT = "good it was number 7"
+RECORDS = 400
+"""Enough for the tiny encoder to learn all there is."""
 PATIENCE_S = 420
 """For training or a rollout on two cores that have other work, too."""
 
@@ -44,8 +46,8 @@ def a_job(name: str, **training: Any) -> Json:
             "model": {"id": f"file://{ENCODER}"},
             "dataset": {"train": [f"s3://{BUCKET}/mood.csv"], "split": {"test": "0.2"}, "secretRef": place},
             "method": {"objective": "classification", "adapter": {"r": 4, "alpha": 8}},
-            "training": {"epochs": 2, "learningRate": "1e-2", "batchSize": 16, "maxLength": 32, **training},
-            "evaluation": {"gates": [{"metric": "accuracy", "min": "0.3"}]},
+            "training": {"epochs": 4, "learningRate": "1e-2", "batchSize": 16, "maxLength": 32, **training},
+            "evaluation": {"gates": [{"metric": "accuracy", "min": "0.9"}]},
             "output": {"uri": f"s3://{BUCKET}/adapters/", "secretRef": place},
             "resources": {"cpu": "1", "memory": "2Gi"},
         },
@@ -86,7 +88,7 @@ class Team:
         (FOLDER / "s3" / BUCKET).mkdir(exist_ok=True)
         env = {**keys, "AWS_ENDPOINT_URL": STORE_URL}
         self.store, _ = open_store(f"s3://{BUCKET}/", env)
-        self.store.put("mood.csv", write_texts(folder / "mood.csv"))
+        self.store.put("mood.csv", write_texts(folder / "mood.csv", RECORDS))
 
     def apply(self, item: Json) -> Json:
         """Apply an object of the team's."""
@@ -133,9 +135,13 @@ class Team:
         ]
         events = [
             f"{event['involvedObject']['name']}: {event['reason']}: {event.get('message', '')}"
-            for event in self.api.list("v1", "Event", self.namespace)
+            for event in sorted(self.api.list("v1", "Event", self.namespace), key=_seen)
         ]
         return "\n".join([status, json.dumps(pods, indent=1), *events[-40:]])
+
+
+def _seen(event: Json) -> str:
+    return str(event.get("lastTimestamp") or event.get("eventTime") or "")
 
 
 @dataclass

@@ -14,11 +14,11 @@ import pytest
 from tests.cluster.api import Api
 from tests.cluster.e2e.chart import NAMESPACE, OPERATOR, install
 from tests.cluster.e2e.team import Team, Users, a_job, a_release
-from tests.cluster.graft_images import GraftImages
+from tests.cluster.graft_images import loaded
 from tests.cluster.node.places import STORE
 from tests.cluster.tenants import make_namespace
 
-pytestmark = pytest.mark.cluster
+pytestmark = [pytest.mark.cluster, pytest.mark.timeout(1200)]
 
 Json = dict[str, Any]
 JOB, RELEASE = "FineTuneJob", "ModelRelease"
@@ -28,7 +28,9 @@ JOB, RELEASE = "FineTuneJob", "ModelRelease"
 def team(api: Api, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Team]:
     """A team on a cluster with Graft."""
     folder = tmp_path_factory.mktemp("team")
-    install(api, GraftImages((STORE / "graft-images").read_text()), folder)
+    images = loaded(STORE)
+    assert images is not None, "the node was started without Graft's images: `make e2e`, or `make cluster-up`"
+    install(api, images, folder)
     found = Team(api, make_namespace(api, "team", {"pod-security.kubernetes.io/enforce": "restricted"}))
     found.settle_in(folder)
     yield found
@@ -79,12 +81,12 @@ def test_a_release_answers_through_the_gateway(team: Team) -> None:
     with httpx.Client(trust_env=False, timeout=60) as client:
         team.wait(lambda: Users(team).ask(client).is_success, "an answer", lambda: team.tell(RELEASE, "mood"))
         answer = Users(team).ask(client)
-    assert answer.json()["label"] in {"good", "bad"}
+    assert answer.json()["label"] == "good"
     assert answer.headers["x-graft-revision"] == stable_of(team)
 
 
 def test_a_canary_gets_its_share_and_is_promoted_without_a_failed_request(team: Team) -> None:
-    team.apply(a_job("second", epochs=3))
+    team.apply(a_job("second", epochs=5))
     team.reach(JOB, "second", "Succeeded")
     first = stable_of(team)
     shares: dict[int, Counter[str]] = {}
@@ -111,7 +113,7 @@ def test_a_canary_gets_its_share_and_is_promoted_without_a_failed_request(team: 
 
 
 def test_a_candidate_that_is_too_slow_is_rolled_back_without_a_failed_request(team: Team) -> None:
-    team.apply(a_job("third", epochs=1))
+    team.apply(a_job("third", epochs=6))
     team.reach(JOB, "third", "Succeeded")
     second = stable_of(team)
 
@@ -127,7 +129,7 @@ def test_a_candidate_that_is_too_slow_is_rolled_back_without_a_failed_request(te
 
 
 def test_a_training_whose_pod_is_killed_goes_on_from_its_checkpoint(team: Team) -> None:
-    team.apply(a_job("long", epochs=60, checkpoint={"everySteps": 5}))
+    team.apply(a_job("long", epochs=60, checkpoint={"everySteps": 20}))
 
     def checkpoints() -> list[str]:
         return [each.key for each in team.store.list("adapters") if "/train/" in each.key and "checkpoint" in each.key]

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -228,3 +229,16 @@ def test_no_secret_is_anywhere_but_by_name() -> None:
     assert '"name": "lake"' in json.dumps(told(record))
     assert "secretRef" not in json.loads(record["data"]["config.json"]).get("requestLog", {})
     assert "valueFrom" in text
+
+
+def test_the_operators_store_stays_in_force_where_a_secret_says_nothing_else() -> None:
+    defaults = replace(EVERY_DEFAULT, env={"AWS_ENDPOINT_URL": "http://s3.storage.svc", "AWS_REGION": "eu-1"})
+    record = told(a_record(access=PodAccess(adapter=SecretRef(name="lake")), defaults=defaults))
+    (fetcher,) = record["data"]["recipe.json"]["predictor"]["initContainers"]
+    env = {one["name"]: one for one in fetcher["env"]}
+
+    # graft_core.storage reads AWS's second names where the first ones are not set, and these are not if the Secret lacks them.
+    assert env["AWS_ENDPOINT_URL"]["value"] == "http://s3.storage.svc"
+    assert env["AWS_DEFAULT_REGION"]["value"] == "eu-1"
+    for name, key in {"AWS_ENDPOINT_URL_S3": "AWS_ENDPOINT_URL", "AWS_REGION": "AWS_REGION"}.items():
+        assert env[name]["valueFrom"]["secretKeyRef"] == {"name": "lake", "key": key, "optional": True}

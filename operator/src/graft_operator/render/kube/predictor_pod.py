@@ -21,6 +21,7 @@ from graft_core.api.base import SecretKeyRef, SecretRef
 from graft_core.api.v1alpha1.modelrelease import ModelRelease
 from graft_core.api.v1alpha1.names import LABEL_NAME, LABEL_REVISION, LABEL_ROLE
 from graft_core.api.v1alpha1.serving import SERVER_ENGINES
+from graft_core.contracts.pod import S3_NEEDED_KEYS, TERMINATION_FILE
 from graft_operator.render.kube.engine_server import BaseModel, render_server
 from graft_operator.render.kube.labels import MANAGED_BY, owner_labels
 
@@ -39,7 +40,6 @@ PORT: Final = 8080
 CONFIG_DIR: Final = "/graft/config"
 ADAPTER_DIR: Final = "/graft/adapter"
 CACHE_DIR: Final = "/var/cache/graft"
-TERMINATION_FILE: Final = "/dev/termination-log"
 MAIN: Final = "kserve-container"
 FETCHER: Final = "storage-initializer"
 PRE_STOP_S: Final = 10
@@ -50,14 +50,16 @@ LOAD_S: Final = 3600
 """Longest that an arm may take from its start until it answers; the release's progressDeadline is usually sooner."""
 USER: Final = 65532
 """Any user but root will do; this one is in no image's passwd, so nothing belongs to it by accident."""
-S3_KEYS: Final = {
-    "AWS_ACCESS_KEY_ID": True,
-    "AWS_SECRET_ACCESS_KEY": True,
-    "AWS_SESSION_TOKEN": False,
-    "AWS_REGION": False,
-    "AWS_ENDPOINT_URL": False,
+S3_VARIABLES: Final = {
+    "AWS_ACCESS_KEY_ID": "AWS_ACCESS_KEY_ID",
+    "AWS_SECRET_ACCESS_KEY": "AWS_SECRET_ACCESS_KEY",
+    "AWS_SESSION_TOKEN": "AWS_SESSION_TOKEN",
+    "AWS_REGION": "AWS_REGION",
+    "AWS_ENDPOINT_URL": "AWS_ENDPOINT_URL_S3",
 }
-"""Keys that are read of an object store's Secret, and whether it must have them; others stay where they are."""
+"""Keys that are read of an object store's Secret, and the variables they become; others stay where they are."""
+S3_DEFAULTS: Final = {"AWS_REGION": "AWS_DEFAULT_REGION", "AWS_ENDPOINT_URL_S3": "AWS_ENDPOINT_URL"}
+"""Where the operator's own value goes beside a Secret that may lack the key: AWS's second name, read where the first one is not set."""
 
 _Json = dict[str, Any]
 
@@ -253,7 +255,9 @@ def _env(
 def _joined(plain: Mapping[str, str], secret: list[_Json]) -> list[_Json]:
     """Put variables together, each name once: what comes of a Secret counts more, as for the trainer that wrote there."""
     taken = {one["name"] for one in secret}
-    return [*({"name": name, "value": value} for name, value in sorted(plain.items()) if name not in taken), *secret]
+    second = {S3_DEFAULTS[name]: value for name, value in plain.items() if name in taken & S3_DEFAULTS.keys()}
+    left = second | {name: value for name, value in plain.items() if name not in taken}
+    return [*({"name": name, "value": value} for name, value in sorted(left.items())), *secret]
 
 
 def _homes() -> dict[str, str]:
@@ -272,10 +276,12 @@ def _s3_env(ref: SecretRef | None) -> list[_Json]:
         return []
     return [
         {
-            "name": key,
-            "valueFrom": {"secretKeyRef": {"name": ref.name, "key": key} | ({} if is_needed else {"optional": True})},
+            "name": variable,
+            "valueFrom": {
+                "secretKeyRef": {"name": ref.name, "key": key} | ({} if key in S3_NEEDED_KEYS else {"optional": True})
+            },
         }
-        for key, is_needed in S3_KEYS.items()
+        for key, variable in S3_VARIABLES.items()
     ]
 
 
