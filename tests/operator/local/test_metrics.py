@@ -188,3 +188,10 @@ def test_a_page_is_read_by_the_names_of_the_contract() -> None:
         "first_token:+Inf": 1,
     }
     assert found[A] == {"feedback_sum": 0.25, "feedback_count": 1}
+
+
+def test_a_page_that_has_a_series_twice_is_malformed() -> None:
+    line = f'{names.REQUESTS_TOTAL}{{revision="{B}",outcome="ok"}} 5\n'
+    assert parse_figures(line + line.replace("ok", "error"))[B] == {"ok": 5, "error": 5}
+    with pytest.raises(ValueError, match="stands twice"):
+        parse_figures(10 * line)

@@ -38,12 +38,20 @@ def wanted_since(release: ModelRelease, now: datetime) -> datetime | None:
 
 
 def parse_figures(text: str) -> dict[str, Counts]:
-    """Read the figures that the verdict needs from a Prometheus page, by revision label; ValueError where it is malformed."""
+    """Read the figures that the verdict needs from a Prometheus page, by revision label; ValueError where it is malformed.
+
+    A page that has a series twice is malformed: summed up, ten copies of five requests would be the fifty that a step asks for.
+    """
     found: dict[str, Counts] = {}
+    seen: set[tuple[str, frozenset[tuple[str, str]]]] = set()
     for family in text_string_to_metric_families(text):
         for sample in family.samples:
             name = _short_name(sample.name, sample.labels)
             if name is not None:
+                series = (sample.name, frozenset(sample.labels.items()))
+                if series in seen:
+                    raise ValueError(f"series {sample.name} stands twice on a page")
+                seen.add(series)
                 figures = found.setdefault(sample.labels.get("revision", ""), {})
                 figures[name] = figures.get(name, 0.0) + float(sample.value)
     return found

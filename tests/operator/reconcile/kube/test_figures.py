@@ -115,6 +115,8 @@ def test_each_query_asks_for_one_revision_in_one_namespace() -> None:
     [
         {"fresh": vector()},
         {"fresh": vector(({}, "NaN"))},
+        {"fresh": vector(({}, "1e300"))},
+        {"fresh": vector(({}, "-1e15"))},
         {"copies": vector(({}, "2"))},
         {"copies": vector()},
         {"outcomes": {"status": "error", "error": "parse error"}},
@@ -125,6 +127,8 @@ def test_each_query_asks_for_one_revision_in_one_namespace() -> None:
     ids=[
         "no series",
         "fresh is NaN",
+        "fresh is no time",
+        "fresh is before all time",
         "scraped twice",
         "no copies",
         "refused",

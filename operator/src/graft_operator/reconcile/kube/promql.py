@@ -79,7 +79,14 @@ def to_prometheus_window(revision: str, since: datetime, answers: Mapping[str, A
         grown |= {f"{prefix}{labels.get('le', '+Inf')}": value for labels, value in read[name]}
     for name in ("feedback_sum", "feedback_count"):
         grown[name] = _scalar(read[name]) or 0.0
-    return to_window(revision, since, datetime.fromtimestamp(fresh, UTC), grown)
+    return to_window(revision, since, _time(fresh), grown)
+
+
+def _time(seconds: float) -> datetime:
+    try:
+        return datetime.fromtimestamp(seconds, UTC)
+    except (ValueError, OverflowError, OSError) as error:
+        raise Unavailable(f"Prometheus's newest sample is of {seconds:g} s, which is no time") from error
 
 
 def _scalar(vector: Answer) -> float | None:
