@@ -58,21 +58,21 @@ class FakeKServe:
     def tick(self) -> None:
         """Let everybody do one thing."""
         self._take_routes_over()
-        for service in self.kube.all(INFERENCE_SERVICES):
+        for service in self.kube.peek_all(INFERENCE_SERVICES):
             if "deletionTimestamp" in service["metadata"]:
                 continue
             if service["metadata"]["annotations"].get("serving.kserve.io/deploymentMode") == "Knative":
                 self._reconcile_knative(service)
             else:
                 self._reconcile(service)
-        for deployment in self.kube.all(DEPLOYMENTS):
+        for deployment in self.kube.peek_all(DEPLOYMENTS):
             self._run(deployment)
 
     def prune(self) -> None:
         """Drop what the CRD of an older KServe does not know, as its API server does when it is written."""
         if self.version != "before":
             return
-        for service in self.kube.all(INFERENCE_SERVICES):
+        for service in self.kube.peek_all(INFERENCE_SERVICES):
             if "canary" in service["spec"]:
                 meta = service["metadata"]
                 self.kube.edit(INFERENCE_SERVICES, meta["namespace"], meta["name"], {"spec": {"canary": None}})
@@ -86,7 +86,7 @@ class FakeKServe:
         wanted = {f"{name}{own}-predictor": predictor}
         canaries = {f"{name}-{one['predictor']['name']}-predictor": one for one in spec.get("canary", [])}
         wanted |= {backend: one["predictor"] for backend, one in canaries.items()}
-        for deployment in self.kube.all(DEPLOYMENTS, meta["namespace"], {LABEL: name}):
+        for deployment in self.kube.peek_all(DEPLOYMENTS, meta["namespace"], {LABEL: name}):
             if deployment["metadata"]["name"] not in wanted:
                 self._delete_backend(deployment)
         for backend, one in wanted.items():
@@ -125,7 +125,7 @@ class FakeKServe:
             },
             "spec": {"replicas": predictor.get("minReplicas", 1), "template": template},
         }
-        if self.kube.find(DEPLOYMENTS, meta["namespace"], backend) is None:
+        if self.kube.peek(DEPLOYMENTS, meta["namespace"], backend) is None:
             self.kube.add(DEPLOYMENTS, body)
             self.kube.add(SERVICES, {"metadata": body["metadata"], "spec": {"ports": [{"port": 80}]}})
         else:
@@ -150,14 +150,14 @@ class FakeKServe:
             "parentRefs": [GATEWAY],
             "rules": [{"backendRefs": backends}],
         }
-        if self.kube.find(HTTP_ROUTES, namespace, name) is None:
+        if self.kube.peek(HTTP_ROUTES, namespace, name) is None:
             meta = {"name": name, "namespace": namespace, "ownerReferences": [_owner(service)]}
             self.kube.add(HTTP_ROUTES, {"metadata": meta, "spec": spec})
         else:
             self.kube.edit(HTTP_ROUTES, namespace, name, {"spec": spec})
 
     def _is_ready(self, meta: Json, backend: str) -> bool:
-        found = self.kube.find(DEPLOYMENTS, meta["namespace"], backend)
+        found = self.kube.peek(DEPLOYMENTS, meta["namespace"], backend)
         return found is not None and found.get("status", {}).get("availableReplicas", 0) > 0
 
     def _status(self, service: Json, status: Json) -> None:
@@ -189,7 +189,7 @@ class FakeKServe:
         self.kube.set_status(DEPLOYMENTS, meta["namespace"], meta["name"], status)
 
     def _start_pod(self, name: str, namespace: str, labels: Json, owner: Json, *, is_ready: bool) -> None:
-        if self.kube.find(PODS, namespace, name) is None:
+        if self.kube.peek(PODS, namespace, name) is None:
             head = {"name": name, "namespace": namespace, "labels": labels, "ownerReferences": [owner]}
             self.kube.add(PODS, {"metadata": head, "spec": {}})
         waiting = {"name": "kserve-container", "state": {"waiting": {"reason": "CrashLoopBackOff"}}}
@@ -199,12 +199,12 @@ class FakeKServe:
             "conditions": [{"type": "Ready", "status": "True" if is_ready else "False"}],
             "containerStatuses": [] if is_ready else [waiting],
         }
-        old = self.kube.find(PODS, namespace, name) or {}
+        old = self.kube.peek(PODS, namespace, name) or {}
         status["startTime"] = old.get("status", {}).get("startTime", self.now)
         self.kube.set_status(PODS, namespace, name, status)
 
     def _take_routes_over(self) -> None:
-        routes = self.kube.all(HTTP_ROUTES)
+        routes = self.kube.peek_all(HTTP_ROUTES)
         if self.is_gateway_deaf:
             return
         self.in_force = {
@@ -215,7 +215,7 @@ class FakeKServe:
         for route in routes:
             meta = route["metadata"]
             there = all(
-                self.kube.find(SERVICES, meta["namespace"], ref["name"]) is not None
+                self.kube.peek(SERVICES, meta["namespace"], ref["name"]) is not None
                 for ref in route["spec"]["rules"][0]["backendRefs"]
             )
             conditions = [
@@ -235,11 +235,11 @@ class FakeKServe:
         template = {key: value for key, value in predictor.items() if key != "canaryTrafficPercent"}
         content = json.dumps(template, sort_keys=True)
         state = dict(service.get("status", {}).get("components", {}).get("predictor", {}))
-        revisions = self.kube.all(KNATIVE_REVISIONS, namespace, {LABEL: name})
+        revisions = self.kube.peek_all(KNATIVE_REVISIONS, namespace, {LABEL: name})
         latest = next((r for r in revisions if r["metadata"]["name"] == state.get("latestCreatedRevision")), None)
         if latest is None or latest["spec"]["content"] != content:
             latest = self._revise(service, template, content, len(revisions) + 1)
-        for revision in self.kube.all(KNATIVE_REVISIONS, namespace, {LABEL: name}):
+        for revision in self.kube.peek_all(KNATIVE_REVISIONS, namespace, {LABEL: name}):
             ready = revision["metadata"]["annotations"][LABEL_REVISION] not in self.dead
             conditions = [{"type": "Ready", "status": str(ready), "reason": "" if ready else "ContainerMissing"}]
             self.kube.set_status(KNATIVE_REVISIONS, namespace, revision["metadata"]["name"], {"conditions": conditions})
@@ -248,7 +248,7 @@ class FakeKServe:
             state["latestReadyRevision"] = latest["metadata"]["name"]
         self._split_knative(state, percent)
         for target in state.get("traffic", []):
-            if self.kube.find(KNATIVE_REVISIONS, namespace, target["revisionName"]) is None:
+            if self.kube.peek(KNATIVE_REVISIONS, namespace, target["revisionName"]) is None:
                 self.losses.append(f"{target['revisionName']} is routed and gone")
         self._status(service, {"components": {"predictor": state}, "url": f"http://{name}.{namespace}.example.com"})
 

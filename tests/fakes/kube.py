@@ -31,11 +31,14 @@ _LABEL = re.compile(r"([A-Za-z0-9]([-_.A-Za-z0-9]{0,61}[A-Za-z0-9])?)?")
 _SERVER_OWNED = ("uid", "resourceVersion", "generation", "creationTimestamp", "deletionTimestamp", "managedFields")
 
 
+ChangeType = Literal["ADDED", "MODIFIED", "DELETED"]
+
+
 @dataclass(frozen=True)
 class Change:
     """What a watch tells."""
 
-    type: Literal["ADDED", "MODIFIED", "DELETED"]
+    type: ChangeType
     resource: Resource
     object: Json
 
@@ -178,7 +181,7 @@ class FakeKube:
     def set_status(self, resource: Resource, namespace: str, name: str, status: Json) -> Json:
         """Replace an object's status as its controller does."""
         found = self._need(resource, namespace, name)
-        return self._store(resource, {**copied(found), "status": copied(status)})
+        return self._store(resource, {**found, "status": copied(status)})
 
     def remove(self, resource: Resource, namespace: str, name: str) -> None:
         """Delete an object as somebody else; it stays, being deleted, while it has finalizers."""
@@ -187,19 +190,26 @@ class FakeKube:
 
     def find(self, resource: Resource, namespace: str, name: str) -> Json | None:
         """Look at an object."""
-        found = self._objects.get(_key(resource, namespace, name))
+        found = self.peek(resource, namespace, name)
         return None if found is None else copied(found)
 
     def all(self, resource: Resource, namespace: str = "", labels: Mapping[str, str] | None = None) -> Objects:
         """Look at all objects of a resource, by name."""
-        wanted = labels or {}
-        return [
-            copied(body)
-            for (version, plural, where, _), body in sorted(self._objects.items())
-            if (version, plural) == (resource.api_version, resource.plural)
-            and namespace in {"", where}
-            and _carries(body["metadata"].get("labels", {}), wanted)
-        ]
+        return [copied(body) for body in self.peek_all(resource, namespace, labels)]
+
+    def peek(self, resource: Resource, namespace: str, name: str) -> Json | None:
+        """Look at an object as it is kept; for who changes nothing in it. What is written later is another object."""
+        return self._objects.get(_key(resource, namespace, name))
+
+    def peek_all(self, resource: Resource, namespace: str = "", labels: Mapping[str, str] | None = None) -> Objects:
+        """Look at all objects of a resource as they are kept, by name; for who changes nothing in them."""
+        kind, wanted = (resource.api_version, resource.plural), labels or {}
+        found = {
+            key: body
+            for key, body in self._objects.items()
+            if key[:2] == kind and namespace in {"", key[2]} and _carries(body["metadata"].get("labels", {}), wanted)
+        }
+        return [found[key] for key in sorted(found)]
 
     def subscribe(self, listener: Callable[[Change], None]) -> None:
         """Have every change told, as it happens."""
@@ -305,13 +315,12 @@ class FakeKube:
         if "deletionTimestamp" in meta and not meta.get("finalizers"):
             self._drop(resource, body)
             return body
+        meta = {**meta, "resourceVersion": self._next_version()}
         if old is not None and old.get("spec") != body.get("spec"):
             meta["generation"] = old["metadata"]["generation"] + 1
-        self._version += 1
-        meta["resourceVersion"] = str(self._version)
-        body = {"apiVersion": resource.api_version, "kind": resource.kind, **body}
+        body = {"apiVersion": resource.api_version, "kind": resource.kind, **body, "metadata": meta}
         self._objects[key] = body
-        self._tell(Change("MODIFIED" if old is not None else "ADDED", resource, copied(body)))
+        self._tell("MODIFIED" if old is not None else "ADDED", resource, body)
         return body
 
     def _drop(self, resource: Resource, body: Json) -> None:
@@ -319,9 +328,8 @@ class FakeKube:
         key = _key(resource, meta["namespace"], meta["name"])
         del self._objects[key]
         self._owned.pop(key, None)
-        self._version += 1
-        gone = _merged(body, {"metadata": {"resourceVersion": str(self._version)}})
-        self._tell(Change("DELETED", resource, gone))
+        gone = {**body, "metadata": {**meta, "resourceVersion": self._next_version()}}
+        self._tell("DELETED", resource, gone)
         if self.collects:
             self._collect(meta["uid"])
 
@@ -331,9 +339,13 @@ class FakeKube:
             if any(owner["uid"] == uid for owner in owners) and (version, plural, namespace, name) in self._objects:
                 self._delete(Resource(version, str(body["kind"]), plural), namespace, name)
 
-    def _tell(self, change: Change) -> None:
+    def _next_version(self) -> str:
+        self._version += 1
+        return str(self._version)
+
+    def _tell(self, kind: ChangeType, resource: Resource, body: Json) -> None:
         for listener in self._listeners:
-            listener(change)
+            listener(Change(kind, resource, copied(body)))
 
 
 def _merged(body: Json, patch: Json) -> Json:

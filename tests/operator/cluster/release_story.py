@@ -5,9 +5,10 @@ half of them with errors.
 """
 
 import contextlib
+import copy
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Self
 
 from graft_core.api.v1alpha1.finetunejob import ArtifactStatus, FineTuneJobStatus
 from graft_core.api.v1alpha1.modelrelease import ModelRelease
@@ -82,21 +83,23 @@ class CrashingCluster:
 
     def __init__(self, kube: FakeKube, at: int, *, is_done: bool) -> None:
         self._kube = kube
-        self._at = at
-        self._is_done = is_done
+        self.at = at
+        self.is_done = is_done
         self.count = 0
 
     def __getattr__(self, name: str) -> Any:
+        if name.startswith("_"):  # what copying asks for, before there is anything
+            raise AttributeError(name)
         call = getattr(self._kube, name)
         if name not in {"create", "apply", "patch", "delete"}:
             return call
 
         async def write(*args: Any, **kwargs: Any) -> Any:
             self.count += 1
-            if self.count == self._at and not self._is_done:
+            if self.count == self.at and not self.is_done:
                 raise Crash
             answer = await call(*args, **kwargs)
-            if self.count == self._at:
+            if self.count == self.at:
                 raise Crash
             return answer
 
@@ -123,6 +126,7 @@ class ReleaseStory:
         self.failing: set[str] = set()
         self.counts: dict[str, float] = {}
         self.told = _Emitted()
+        self._metrics = OperatorMetrics(MetricSet())
         self.kube.add(FINE_TUNE_JOBS, a_complete_job())
         mode = {"deploymentMode": "Knative"} if version == "knative" else {}
         release = a_release({**SPEC, **mode, **(spec or {})})
@@ -132,6 +136,10 @@ class ReleaseStory:
         }
         self.kube.add(MODEL_RELEASES, body)
         self.start(self.kube)
+
+    def twin(self) -> Self:
+        """Return a story that stands where this one stands, what its operator remembers included; from here on each goes its own way."""
+        return copy.deepcopy(self, {id(self._metrics): self._metrics})  # metrics hold locks, and nobody here reads them
 
     # -- the operator
 
@@ -146,8 +154,7 @@ class ReleaseStory:
     def _run(self, cluster: Cluster, prometheus: Prometheus, defaults: ReleaseDefaults) -> None:
         figures = Figures(Scraper(cluster, self.clock), prometheus)
         shell = ClusterReleaseShell(cluster, self.clock, Policy(), defaults, figures)
-        metrics = OperatorMetrics(MetricSet())
-        self.cycle = Cycle(cluster, self.told, _NoJobs(), shell, Directory(), metrics, self.clock)
+        self.cycle = Cycle(cluster, self.told, _NoJobs(), shell, Directory(), self._metrics, self.clock)
 
     async def run_pass(self) -> None:
         """Run one pass; what the engine would run again is left to the next one."""
@@ -191,7 +198,7 @@ class ReleaseStory:
     @property
     def release(self) -> ModelRelease | None:
         """The object."""
-        body = self.kube.find(MODEL_RELEASES, "default", "shop")
+        body = self.kube.peek(MODEL_RELEASES, "default", "shop")
         return None if body is None else ModelRelease.model_validate(body)
 
     @property
@@ -238,7 +245,7 @@ class ReleaseStory:
     # -- inside
 
     def _answer_requests(self, seconds: float) -> None:
-        for pod in self.kube.all(PODS):
+        for pod in self.kube.peek_all(PODS):
             revision = pod["metadata"]["labels"].get(LABEL_REVISION, "")
             self.counts[revision] = self.counts.get(revision, 0.0) + 10 * seconds
             errors = self.counts[revision] / 2 if revision in self.failing else 0.0

@@ -1,7 +1,7 @@
 """The operator dies before, or right after, each of its writes; another one ends where it would have ended."""
 
 from collections.abc import Awaitable, Callable
-from typing import cast
+from typing import Self, cast
 
 import pytest
 
@@ -41,9 +41,9 @@ async def to_the_end(story: ReleaseStory) -> None:
     await story.until_gone()
 
 
-async def prepare(version: Version, act: str) -> ReleaseStory:
+async def prepare(version: Version, act: str) -> "Remembering":
     """Bring a story to where the act begins; the operator that does so does not die."""
-    story = ReleaseStory(version)
+    story = Remembering(version)
     if act != "first":
         await story.until(is_settled)
         story.publish("tune-2", "f")
@@ -61,20 +61,49 @@ ACTS: dict[str, Story] = {
 }
 
 
-async def tell(version: Version, act: str, at: int, *, is_done: bool) -> tuple[ReleaseStory, int]:
-    """Tell an act with one death in it; returns the writes of the one who died."""
-    story = await prepare(version, act)
-    crashing = CrashingCluster(story.kube, at, is_done=is_done)
-    story.start(cast("Cluster", crashing))
-    try:
-        await ACTS[act](story)
-    except Crash:
-        story.start(story.kube)
-        story.pass_time()
-        await ACTS[act](story)
+class Remembering(ReleaseStory):
+    """A story that keeps how it stood before each write of its operator."""
+
+    def __init__(self, version: Version) -> None:
+        super().__init__(version)
+        self.before: list[Remembering] = []
+        """A story for each write, as it stood when the pass began that made it."""
+        self.writer = CrashingCluster(self.kube, 0, is_done=False)
+
+    def twin(self) -> Self:
+        """Return a story that stands where this one stands, without its memories."""
+        kept, self.before = self.before, []
+        try:
+            return super().twin()
+        finally:
+            self.before = kept
+
+    async def run_pass(self) -> None:
+        """Run one pass."""
+        if self.writer.at:
+            await super().run_pass()
+            return
+        here = self.twin()
+        await super().run_pass()
+        self.before += [here] * (self.writer.count - len(self.before))
+
+
+async def tell(act: str, story: ReleaseStory) -> ReleaseStory:
+    """Tell an act to its end, and what comes after it."""
+    await ACTS[act](story)
     for _ in range(12):
         await story.step()
-    return story, crashing.count
+    return story
+
+
+async def tell_with_death(act: str, story: Remembering, at: int, *, is_done: bool) -> ReleaseStory:
+    """Have the operator die at that write, and another one go on."""
+    story.writer.at, story.writer.is_done = at, is_done
+    with pytest.raises(Crash):
+        await ACTS[act](story)
+    story.start(story.kube)
+    story.pass_time()
+    return await tell(act, story)
 
 
 @pytest.mark.slow
@@ -82,12 +111,14 @@ async def tell(version: Version, act: str, at: int, *, is_done: bool) -> tuple[R
 @pytest.mark.parametrize("act", ACTS)
 @pytest.mark.parametrize("version", ["weights", "unsplit", "knative"])
 async def test_a_death_at_any_write_changes_nothing_about_the_end(version: Version, act: str) -> None:
-    golden, count = await tell(version, act, -1, is_done=False)
+    golden = await prepare(version, act)
+    golden.start(cast("Cluster", golden.writer))
+    await tell(act, golden)
     wanted = golden.fingerprint()
-    assert count >= 3
-    for at in range(1, count + 1):
+    assert len(golden.before) >= 3
+    for at, before in enumerate(golden.before, 1):
         for is_done in (False, True):
-            story, _ = await tell(version, act, at, is_done=is_done)
-            where = f"{'after' if is_done else 'before'} write {at} of {count}"
+            story = await tell_with_death(act, before.twin(), at, is_done=is_done)
+            where = f"{'after' if is_done else 'before'} write {at} of {len(golden.before)}"
             assert story.fingerprint() == wanted, where
             assert story.kserve.losses == golden.kserve.losses, where
