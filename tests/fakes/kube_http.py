@@ -35,6 +35,8 @@ class HttpKube:
         """Method, path and query of everything asked."""
         self.refusals: list[tuple[str, int, Mapping[str, str]]] = []
         """Answers to give instead, to requests whose path contains the first: status and headers; each once."""
+        self.streams_lists = True
+        """Whether a watch may begin with all there is (Kubernetes 1.34); else that is refused, and lists come in pages."""
         self.delay_s = 0.0
         """Time that every write takes."""
         self.failure_share = 0.0
@@ -144,12 +146,21 @@ class HttpKube:
     async def _watch(
         self, request: web.Request, resource: Resource, namespace: str, query: Mapping[str, str]
     ) -> web.StreamResponse:
+        is_list = query.get("sendInitialEvents") == "true"
+        if is_list and not self.streams_lists:
+            raise InvalidInput(
+                "sendInitialEvents: Forbidden: the WatchList feature gate is not enabled", reason="Invalid"
+            )
         response = web.StreamResponse()
         await response.prepare(request)
         queue: asyncio.Queue[bytes | None] = asyncio.Queue()
-        for change in self._log[int(query.get("resourceVersion") or 0) :]:
-            if change.resource == resource and resource not in self._muted:
-                queue.put_nowait(_line(change.type, change.object))
+        if is_list:
+            for listed in self._listed(resource):
+                queue.put_nowait(listed)
+        else:
+            for change in self._log[int(query.get("resourceVersion") or 0) :]:
+                if change.resource == resource and resource not in self._muted:
+                    queue.put_nowait(_line(change.type, change.object))
         self._watchers[resource].add(queue)
         wanted = _labels(query)
         try:
@@ -161,6 +172,11 @@ class HttpKube:
         finally:
             self._watchers[resource].discard(queue)
         return response
+
+    def _listed(self, resource: Resource) -> list[bytes]:
+        meta = {"resourceVersion": str(len(self._log)), "annotations": {"k8s.io/initial-events-end": "true"}}
+        end: Json = {"kind": resource.kind, "apiVersion": resource.api_version, "metadata": meta}
+        return [*(_line("ADDED", body) for body in self.kube.all(resource)), _line("BOOKMARK", end)]
 
     def _publish(self, change: Change) -> None:
         # The log's length is what lists and bookmarks call their version; objects keep their own.
@@ -226,9 +242,12 @@ def _line(kind: str, body: Json) -> bytes:
 
 def _is_wanted(line: bytes, namespace: str, wanted: Mapping[str, str]) -> bool:
     try:
-        meta = cast("dict[str, Any]", json.loads(line))["object"]["metadata"]
+        event = cast("dict[str, Any]", json.loads(line))
+        meta = event["object"]["metadata"]
     except (ValueError, KeyError, TypeError):
         return True  # a fault that a test injects
+    if event["type"] == "BOOKMARK":
+        return True
     labels = meta.get("labels") or {}
     return namespace in {"", meta["namespace"]} and all(
         name in labels and value in {"", labels[name]} for name, value in wanted.items()

@@ -146,8 +146,8 @@ class OperatorSettings(BaseModel):
     """Passes under way at a time."""
     max_requests: Annotated[int, Field(ge=1, le=512)] = 48
     """Requests to the API server under way at a time; watches are beside them."""
-    list_chunk: Annotated[int, Field(ge=1, le=10000)] = 2000
-    """Objects in a page of a watch's first list: larger pages mean fewer requests at a start, and more memory."""
+    list_chunk: Annotated[int, Field(ge=1, le=10000)] = 1000
+    """Objects in a page of a watch's first list, where the server streams none (before 1.34): larger pages mean fewer requests and more memory."""
     trainer_image: Annotated[str, Field(min_length=1)] = "graft-trainer"
     """Image of jobs that name none."""
     trainer_service_account: str | None = None

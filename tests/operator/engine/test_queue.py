@@ -39,6 +39,21 @@ def test_a_mark_while_it_runs_means_one_more_pass_after_it_at_the_end_of_the_lin
     assert queue.take() is None
 
 
+def test_a_mark_that_the_pass_under_way_has_made_moot_means_none() -> None:
+    queue, clock = make()
+    queue.mark("a")
+    assert queue.take() == "a"
+    queue.mark("a", 0.0, lambda: True)
+    queue.done("a", 5.0)
+    assert queue.take() is None
+    clock.advance(5.0)
+    assert queue.take() == "a"
+    queue.mark("a", 0.0, lambda: True)
+    queue.mark("a", 0.0, lambda: False)
+    queue.done("a", None)
+    assert queue.take() == "a"
+
+
 def test_no_more_run_than_there_are_places() -> None:
     queue, _ = make(Pace(max_running=2))
     for key in "abc":

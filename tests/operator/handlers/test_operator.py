@@ -75,7 +75,9 @@ async def until(is_so: Callable[[], object], seconds: float = 10.0) -> None:
 
 
 @asynccontextmanager
-async def running(tmp_path: Path, kube: FakeKube, monkeypatch: pytest.MonkeyPatch) -> AsyncGenerator[Running]:
+async def running(
+    tmp_path: Path, kube: FakeKube, monkeypatch: pytest.MonkeyPatch, *, streams_lists: bool = True
+) -> AsyncGenerator[Running]:
     made: list[Runtime] = []
 
     def make(settings: OperatorSettings, environment: Mapping[str, str]) -> Runtime:
@@ -85,6 +87,7 @@ async def running(tmp_path: Path, kube: FakeKube, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr("graft_operator.handlers.run.Runtime", make)
     monkeypatch.setattr("graft_operator.handlers.run.random.uniform", lambda low, high: 0.05)
     async with serve_kube(kube) as (http, url):
+        http.streams_lists = streams_lists
         config: Json = {
             "current-context": "c",
             "contexts": [{"name": "c", "context": {"cluster": "k", "user": "u", "namespace": "graft"}}],
@@ -119,8 +122,8 @@ async def test_a_job_that_is_applied_gets_its_child_and_its_status(
         found = operator.kube.find(FINE_TUNE_JOBS, "ml", "one")
         assert found is not None
         assert "kopf" not in json.dumps(found)
-        chunked = [query for _, path, query in operator.http.requests if path.endswith("/finetunejobs")]
-        assert chunked[0]["limit"] == "2000"
+        asked = [query for _, path, query in operator.http.requests if path.endswith("/finetunejobs")]
+        assert asked[0]["sendInitialEvents"] == "true"
         labelled = [query for _, path, query in operator.http.requests if path == "/apis/batch/v1/jobs"]
         assert {query["labelSelector"] for query in labelled} == {"graft.dev/uid"}
     lease = operator.kube.find(LEASES, "graft", "graft-operator")
@@ -136,6 +139,23 @@ async def test_what_was_applied_while_no_operator_ran_is_taken_up(
         kube.add(FINE_TUNE_JOBS, a_job(f"job-{number}"))
     async with running(tmp_path, kube, monkeypatch) as operator:
         await until(lambda: all(operator.is_done(f"job-{number}") for number in range(30)))
+
+
+async def test_a_server_that_streams_no_list_is_asked_for_pages(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kube = FakeKube()
+    kube.add(FINE_TUNE_JOBS, a_job("one"))
+    async with running(tmp_path, kube, monkeypatch, streams_lists=False) as operator:
+        await until(lambda: operator.is_done("one"))
+        operator.apply("two")
+        await until(lambda: operator.is_done("two"))
+        asked = [
+            query for _, path, query in operator.http.requests if path.endswith("/apis/graft.dev/v1alpha1/finetunejobs")
+        ]
+        assert [query.get("sendInitialEvents") for query in asked[:3]] == ["true", None, None]
+        assert asked[1]["limit"] == "1000"
+        assert asked[2]["resourceVersion"]
 
 
 async def test_optional_resources_that_are_not_there_are_watched_from_when_they_are(

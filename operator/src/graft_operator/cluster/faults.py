@@ -3,7 +3,7 @@
 409              Conflict       read again
 401, 403         Forbidden      a person must grant it
 429, 5xx, 408    NotReady       after what Retry-After says
-410              NotReady       a list's continue token is too old; begin the list anew
+410              Expired        a list's continue token, or a watch's version, is too old; a NotReady: begin anew
 other 4xx        InvalidInput   with the field the server names; 404 with reason NotFound
 """
 
@@ -17,7 +17,7 @@ from graft_core.errors import Conflict, Forbidden, GraftError, InvalidInput, Not
 from graft_operator.ports import Json, Resource
 from graft_operator.reconcile.kube.parts import part, parts, text
 
-__all__ = ["Call", "to_error", "unreachable"]
+__all__ = ["Call", "Expired", "to_error", "unreachable"]
 
 MAX_MESSAGE_CHARS: Final = 512
 UNKNOWN_FIELD: Final = "field not declared in schema"
@@ -28,12 +28,18 @@ LONGEST_RETRY_S: Final = 300.0
 """A server that asks for more patience is asked again all the same."""
 
 
+class Expired(NotReady):
+    """The server has forgotten the version that was asked for."""
+
+    reason = "Expired"
+
+
 @dataclass(frozen=True, slots=True)
 class Call:
     """Which call it was."""
 
     verb: str
-    """get, list, create, apply, patch or delete."""
+    """get, list, watch, create, apply, patch or delete."""
     resource: Resource
     namespace: str
     name: str = ""
@@ -64,7 +70,9 @@ def to_error(call: Call, status: int, headers: Mapping[str, str], body: bytes) -
         return Forbidden(f"{message}; grant it, or renew the credentials")
     if status == 500 and UNKNOWN_FIELD in message:
         return InvalidInput(message, reason="Invalid")
-    if status in {408, 410, 429} or status >= 500:
+    if status == 410:
+        return Expired(message, retry_after_s=_retry_after_s(headers, told))
+    if status in {408, 429} or status >= 500:
         return NotReady(message, retry_after_s=_retry_after_s(headers, told))
     if status == 404:
         return InvalidInput(message, reason="NotFound")

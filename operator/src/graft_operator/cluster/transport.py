@@ -7,7 +7,8 @@ typed model for each of them (docs/adr/0014).
 import asyncio
 import json
 import random
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -126,6 +127,36 @@ class Transport:
         finally:
             self._answered(request.call, outcome, self._clock.monotonic() - started)
 
+    async def stream(self, request: Request, silence_s: float) -> AsyncGenerator[bytes]:
+        """Send a read and yield its answer as it comes, until the server ends it; it takes no slot, and is no call that is counted.
+
+        Args:
+            request: What is sent.
+            silence_s: Longest time without a byte.
+
+        Yields:
+            Whatever came, as long as it is.
+
+        Raises:
+            GraftError: It was refused, or the connection broke; see `graft_operator.ports.Cluster`.
+        """
+        login = await self._login_with(None)
+        for _ in range(2):
+            try:
+                timeout = aiohttp.ClientTimeout(total=None, sock_connect=self._limits.read_s, sock_read=silence_s)
+                async with self._request(login, request, timeout) as response:
+                    if response.status == 401:
+                        login = await self._login_with(login)
+                        continue
+                    if response.status != 200:
+                        raise to_error(request.call, response.status, response.headers, await response.read())
+                    while chunk := await response.content.readany():
+                        yield chunk
+                    return
+            except (aiohttp.ClientError, TimeoutError, OSError) as error:
+                raise self._broken(request.call, error) from error
+        raise to_error(request.call, 401, {}, b"")
+
     async def _read(self, request: Request) -> Json:
         deadline_s = self._limits.list_s if request.call.verb == "list" else self._limits.read_s
         ends = self._clock.monotonic() + deadline_s
@@ -156,30 +187,35 @@ class Transport:
     async def _exchange(
         self, login: "_Login", request: Request, deadline_s: float
     ) -> tuple[int, Mapping[str, str], bytes]:
+        try:
+            async with asyncio.timeout(deadline_s), self._request(login, request, None) as response:
+                return response.status, response.headers, await response.read()
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            raise self._broken(request.call, error) from error
+
+    def _request(
+        self, login: "_Login", request: Request, timeout: aiohttp.ClientTimeout | None
+    ) -> AbstractAsyncContextManager[aiohttp.ClientResponse]:
         headers = {"Accept": request.accept}
         if request.body is not None:
             headers["Content-Type"] = request.content_type
         if login.credentials.authorization:
             headers["Authorization"] = login.credentials.authorization
-        try:
-            async with (
-                asyncio.timeout(deadline_s),
-                login.session.request(
-                    request.method,
-                    login.credentials.server + request.path,
-                    params=request.query,
-                    data=None if request.body is None else json.dumps(request.body, separators=(",", ":")).encode(),
-                    headers=headers,
-                    allow_redirects=False,
-                    server_hostname=login.credentials.server_name or None,
-                ) as response,
-            ):
-                return response.status, response.headers, await response.read()
-        except aiohttp.ClientConnectorCertificateError as error:
+        return login.session.request(
+            request.method,
+            login.credentials.server + request.path,
+            params=request.query,
+            data=None if request.body is None else json.dumps(request.body, separators=(",", ":")).encode(),
+            headers=headers,
+            allow_redirects=False,
+            server_hostname=login.credentials.server_name or None,
+            timeout=timeout,
+        )
+
+    def _broken(self, call: Call, error: BaseException) -> NotReady:
+        if isinstance(error, aiohttp.ClientConnectorCertificateError):
             self._login = None  # the CA may have been rotated: read it again for the next request
-            raise unreachable(request.call, error) from error
-        except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            raise unreachable(request.call, error) from error
+        return unreachable(call, error)
 
     async def _login_with(self, refused: "_Login | None") -> "_Login":
         """Return a session with credentials; those that were refused are read again, once for all who wait."""

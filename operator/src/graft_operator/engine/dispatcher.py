@@ -7,7 +7,7 @@ from typing import Final, Generic
 
 from graft_core.clock import Clock
 from graft_core.telemetry.logs import get_log
-from graft_operator.engine.queue import KeyT, WorkQueue
+from graft_operator.engine.queue import KeyT, Moot, WorkQueue
 from graft_operator.reconcile.pacing import retry_after
 
 __all__ = ["Dispatcher"]
@@ -40,9 +40,9 @@ class Dispatcher(Generic[KeyT]):
         self.turned_at = clock.monotonic()
         """When the loop last turned, on the monotonic clock."""
 
-    def mark(self, key: KeyT, after_s: float = 0.0) -> None:
-        """Have a pass over a key."""
-        self._queue.mark(key, after_s)
+    def mark(self, key: KeyT, after_s: float = 0.0, is_moot: Moot | None = None) -> None:
+        """Have a pass over a key; arguments as for `WorkQueue.mark`."""
+        self._queue.mark(key, after_s, is_moot)
         self._changed.set()
 
     def forget(self, key: KeyT) -> None:

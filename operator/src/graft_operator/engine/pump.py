@@ -9,6 +9,7 @@ from graft_core.clock import Clock
 from graft_core.telemetry.logs import get_log
 from graft_operator.engine.directory import Directory, Key, Known, key_of
 from graft_operator.engine.metrics import OperatorMetrics
+from graft_operator.engine.queue import Moot
 from graft_operator.ports import Json
 
 __all__ = ["CHILD_PATIENCE_S", "RESYNC_S", "Kind", "Pump"]
@@ -25,7 +26,7 @@ SEEN_TO_AFTER_S: Final = 900.0
 """What a job leaves when it ends is seen to within a minute by whoever leads, and again after a restart within this time."""
 
 Kind = Literal["ADDED", "MODIFIED", "DELETED", "BOOKMARK"] | None
-"""What happened; None: it is there, as a list says. Bookmarks never come this far."""
+"""What happened; None: it is there, as a list says. Bookmarks, which kopf's own type has too, never come this far."""
 
 
 class Pump:
@@ -35,7 +36,7 @@ class Pump:
         self,
         directory: Directory,
         metrics: OperatorMetrics,
-        mark: Callable[[Key, float], None],
+        mark: Callable[[Key, float, Moot | None], None],
         forget: Callable[[Key, str], None],
         clock: Clock,
     ) -> None:
@@ -44,7 +45,7 @@ class Pump:
         Args:
             directory: What is known.
             metrics: Counts what was seen.
-            mark: Has a pass over a key, within so many seconds.
+            mark: Has a pass over a key, within so many seconds, unless a pass under way makes it moot.
             forget: Told of a key and uid that are gone.
             clock: Its wall side tells how long ago a job ended.
         """
@@ -76,7 +77,7 @@ class Pump:
             return
         after_s = None if owner is None or _is_newborn(kind, body) else self._patience_s(kind, owner)
         if owner is not None and after_s is not None:
-            self._mark(owner, max(CHILD_PATIENCE_S, after_s))
+            self._mark(owner, max(CHILD_PATIENCE_S, after_s), None)
 
     def mark_all(self) -> None:
         """Have a pass over everything: this replica has just begun to lead."""
@@ -84,13 +85,13 @@ class Pump:
         for key, known in self._directory.items():
             after_s = self._rest_s(known) if known.is_settled else _spread(1.0)
             if after_s is not None:
-                self._mark(key, after_s)
+                self._mark(key, after_s, None)
 
     def look_again(self, key: Key) -> None:
         """Have a pass over an object in its own time, unless nothing but its TTL can change it: that has a timer."""
         known = self._directory.find(key)
         if known is None or not known.is_settled:
-            self._mark(key, _spread(RESYNC_S * 0.8))
+            self._mark(key, _spread(RESYNC_S * 0.8), None)
 
     def _there(self, kind: Kind, body: Json) -> None:
         key, before, now = self._directory.note(body)
@@ -104,7 +105,8 @@ class Pump:
             self._directory.hand_on(key, body)
         after_s = self._patience_s(kind, key)
         if after_s is not None:
-            self._mark(key, after_s)
+            # The echo of a write may be told before the write is answered; by the end of its pass it is known.
+            self._mark(key, after_s, lambda: self._directory.is_own_echo(key, now.version))
 
     def _patience_s(self, kind: Kind, key: Key) -> float | None:
         """A job that ended and that a list tells of is looked at in its own time: after a restart there may be thousands."""
@@ -128,7 +130,7 @@ class Pump:
 
     def _mark_waiting(self, job: Key) -> None:
         for release in self._directory.waiting_for(job):
-            self._mark(release, 0.0)
+            self._mark(release, 0.0, None)
 
 
 def _is_newborn(kind: Kind, child: Json) -> bool:

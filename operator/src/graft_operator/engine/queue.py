@@ -19,9 +19,11 @@ from typing import Generic, TypeVar
 from graft_core.clock import Clock
 from graft_operator.reconcile.pacing import LONGEST_RETRY_S, back_off_s
 
-__all__ = ["Pace", "WorkQueue"]
+__all__ = ["Moot", "Pace", "WorkQueue"]
 
 KeyT = TypeVar("KeyT", bound=Hashable)
+Moot = Callable[[], bool]
+"""Says whether a mark has lost its reason."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,8 +65,8 @@ class WorkQueue(Generic[KeyT]):
         self._draw = draw
         self._entries: dict[KeyT, _Entry] = {}
         self._ready: OrderedDict[KeyT, None] = OrderedDict()
-        self._running: dict[KeyT, bool] = {}
-        """Whether it was marked meanwhile."""
+        self._running: dict[KeyT, list[Moot]] = {}
+        """The marks that came meanwhile."""
         self._heap: list[tuple[float, int, KeyT]] = []
         self._order = itertools.count()
 
@@ -78,8 +80,14 @@ class WorkQueue(Generic[KeyT]):
         """Passes under way."""
         return len(self._running)
 
-    def mark(self, key: KeyT, after_s: float = 0.0) -> None:
-        """Have a pass over a key: now, or at the latest after so many seconds."""
+    def mark(self, key: KeyT, after_s: float = 0.0, is_moot: Moot | None = None) -> None:
+        """Have a pass over a key: now, or at the latest after so many seconds.
+
+        Args:
+            key: What.
+            after_s: When.
+            is_moot: Asked when the pass that is under way has ended: it may have done what the mark is about.
+        """
         if key in self._ready:
             return
         entry = self._entry(key)
@@ -87,7 +95,7 @@ class WorkQueue(Generic[KeyT]):
         if at > self._clock.monotonic():
             self._put_off(key, entry, at)
         elif key in self._running:
-            self._running[key] = True
+            self._running[key].append(is_moot or _is_never_moot)
         else:
             entry.due = None
             self._ready[key] = None
@@ -100,14 +108,14 @@ class WorkQueue(Generic[KeyT]):
             entry = self._entry(key)
             short_s = self._spend(entry)
             if short_s <= 0:
-                self._running[key] = False
+                self._running[key] = []
                 return key
             self._put_off(key, entry, self._clock.monotonic() + short_s)
         return None
 
     def done(self, key: KeyT, again_s: float | None) -> None:
         """Note that a pass went through; the next is due after so many seconds (None: when it is marked)."""
-        was_marked = self._running.pop(key)
+        was_marked = not all(is_moot() for is_moot in self._running.pop(key))
         entry = self._entries.get(key)
         if entry is None:
             return  # forgotten meanwhile
@@ -175,7 +183,7 @@ class WorkQueue(Generic[KeyT]):
                 key = item[2]
                 self._entries[key].due = None
                 if key in self._running:
-                    self._running[key] = True
+                    self._running[key].append(_is_never_moot)
                 else:
                     self._ready[key] = None
 
@@ -192,3 +200,7 @@ class WorkQueue(Generic[KeyT]):
             return (1.0 - entry.tokens) / self._pace.per_s
         entry.tokens -= 1.0
         return 0.0
+
+
+def _is_never_moot() -> bool:
+    return False

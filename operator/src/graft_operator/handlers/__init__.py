@@ -4,6 +4,6 @@ Importing this registers the handlers. kopf stores nothing on objects: there are
 annotations nor finalizers, and it does not choose the leader.
 """
 
-from graft_operator.handlers import children, objects, startup
+from graft_operator.handlers import children, startup
 
-__all__ = ["children", "objects", "startup"]
+__all__ = ["children", "startup"]

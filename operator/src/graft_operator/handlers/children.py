@@ -1,6 +1,7 @@
-"""Events of what Graft made, and of what came of it: Jobs, pods, services and routes with our label.
+"""kopf's events of what Graft made: services, routes, TrainJobs with our label. Jobs and pods are watched beside it (docs/adr/0019).
 
-Optional resources (KServe's, Kubeflow's, the Gateway API's) are watched where they are served, from the moment they are.
+There is one of each for a release or a job, and some are served only where KServe, Kubeflow's trainer or the Gateway API are installed:
+kopf finds out, and begins and ends its watches as definitions come and go.
 """
 
 from typing import Final
@@ -8,11 +9,11 @@ from typing import Final
 import kopf
 
 from graft_operator.handlers.runtime import Runtime
-from graft_operator.ports import DEPLOYMENTS, HTTP_ROUTES, INFERENCE_SERVICES, JOBS, PODS, TRAIN_JOBS
+from graft_operator.ports import DEPLOYMENTS, HTTP_ROUTES, INFERENCE_SERVICES, TRAIN_JOBS
 
 __all__ = ["WATCHED", "child_changed"]
 
-WATCHED: Final = (JOBS, PODS, TRAIN_JOBS, INFERENCE_SERVICES, DEPLOYMENTS, HTTP_ROUTES)
+WATCHED: Final = (TRAIN_JOBS, INFERENCE_SERVICES, DEPLOYMENTS, HTTP_ROUTES)
 
 
 async def child_changed(event: kopf.RawEvent, memo: kopf.Memo, **_: object) -> None:

@@ -3,11 +3,12 @@
 import asyncio
 import random
 import secrets
-from collections.abc import Callable, Mapping
-from typing import Final
+from collections.abc import Callable, Coroutine, Mapping
+from typing import Any, Final
 
 from prometheus_client import CollectorRegistry
 
+from graft_core.api.v1alpha1.names import LABEL_UID
 from graft_core.clock import Clock, SystemClock
 from graft_core.errors import GraftError
 from graft_core.telemetry.logs import get_log
@@ -18,6 +19,7 @@ from graft_operator.cluster.events import EventRecorder
 from graft_operator.cluster.faults import Call
 from graft_operator.cluster.lease import Election, Fence, Timing
 from graft_operator.cluster.transport import Limits, Transport
+from graft_operator.cluster.watch import Taker, Watch
 from graft_operator.engine.cycle import RESOURCES, Cycle, JobShell, ReleaseShell
 from graft_operator.engine.directory import Directory, Key
 from graft_operator.engine.dispatcher import Dispatcher
@@ -27,7 +29,7 @@ from graft_operator.engine.queue import Pace, WorkQueue
 from graft_operator.engine.resync import Resync
 from graft_operator.handlers.probes import Probes
 from graft_operator.handlers.shells import make_shells
-from graft_operator.ports import Cluster
+from graft_operator.ports import FINE_TUNE_JOBS, JOBS, MODEL_RELEASES, PODS, Cluster, Resource
 from graft_operator.settings import OperatorSettings
 
 __all__ = ["Runtime", "ShellFactory"]
@@ -41,6 +43,14 @@ SERVED_LOOK_S: Final = 90.0
 LOOP_LOOK_S: Final = 0.1
 DRAIN_S: Final = 3.5
 """What passes under way get at the end; with the Lease's release that stays within five seconds."""
+
+WATCHED: Final[tuple[tuple[Resource, str], ...]] = (
+    (FINE_TUNE_JOBS, ""),
+    (MODEL_RELEASES, ""),
+    (JOBS, LABEL_UID),
+    (PODS, LABEL_UID),
+)
+"""What there may be tens of thousands of, and by which label; kopf watches the rest (`handlers.children`)."""
 
 ShellFactory = Callable[[Cluster, Clock, OperatorSettings], tuple[JobShell, ReleaseShell]]
 """Makes the shells of both kinds."""
@@ -86,12 +96,16 @@ class Runtime:
         self._dispatcher = Dispatcher(self._queue, cycle.run, self._clock)
         self.pump = Pump(self.directory, self.metrics, self._dispatcher.mark, self._forgetter(cycle), self._clock)
         self._election: Election | None = None
+        self._namespaces = settings.namespaces or ("",)
         self._resync = Resync(
             self._cluster,
             self.directory,
             self.pump,
-            namespaces=settings.namespaces or ("",),
+            namespaces=self._namespaces,
             is_leading=lambda: self._fence.is_open,
+        )
+        self._watching = Transport(
+            self.credentials, self._clock, limits=Limits(max_in_flight=4 * len(WATCHED) * len(self._namespaces))
         )
         self._probes = Probes(self._find_illness, self._find_unreadiness, self._render)
         self._tasks: list[asyncio.Task[None]] = []
@@ -122,6 +136,7 @@ class Runtime:
             ("resync", self._resync.run()),
             ("served", self._look_at_served()),
             ("loop", self._time_loop()),
+            *self._watches(),
         ):
             self._tasks.append(asyncio.create_task(work, name=name))
 
@@ -137,6 +152,25 @@ class Runtime:
         await self._probes.stop()
         await self._cluster.close()
         await self._election_cluster.close()
+        await self._watching.close()
+
+    def _watches(self) -> list[tuple[str, Coroutine[Any, Any, None]]]:
+        """Return the loops that tell of Graft's own objects, and of their Jobs and pods."""
+        found: list[tuple[str, Coroutine[Any, Any, None]]] = []
+        for resource, labels in WATCHED:
+            take: Taker = self.pump.take_child if labels else self.pump.take_object
+            for namespace in self._namespaces:
+                watch = Watch(
+                    self._watching,
+                    resource,
+                    namespace,
+                    take,
+                    labels=labels,
+                    page=self.settings.list_chunk,
+                    broke=self.metrics.broken.inc,
+                )
+                found.append((f"watch of {resource.plural}", watch.run()))
+        return found
 
     def _connect(self, fence: Fence | None, limits: Limits) -> KubernetesCluster:
         transport = Transport(self.credentials, self._clock, fence=fence, limits=limits, answered=self._answered)
