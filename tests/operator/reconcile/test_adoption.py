@@ -65,10 +65,13 @@ def test_a_failed_child_that_would_be_retried_is_stopped() -> None:
     assert stop.reason is StopReason.END
 
 
-def test_a_report_tells_its_usage() -> None:
+def test_a_report_tells_its_usage_and_where_training_stood() -> None:
     report = TrainReport.model_validate(
-        published().report.model_dump() | {"usage": {"gpu_seconds": 40, "train_seconds": 10}}
+        published().report.model_dump()
+        | {"usage": {"gpu_seconds": 40, "train_seconds": 10}, "progress": {"step": 72, "total_steps": 72}}
     )
-    usage = ended(ArtifactReported(report)).status.usage
-    assert usage is not None
-    assert usage.gpu_seconds == 40
+    status = ended(ArtifactReported(report)).status
+    assert status.usage is not None
+    assert status.usage.gpu_seconds == 40
+    assert status.progress is not None
+    assert status.progress.steps == "72/72"

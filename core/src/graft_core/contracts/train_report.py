@@ -71,3 +71,5 @@ class TrainReport(Contract):
     """This run."""
     usage: UsageStatus | None = None
     """What it used."""
+    progress: ProgressStatus | None = None
+    """Where training stood last: whoever looks at times only, misses the end of a short one."""

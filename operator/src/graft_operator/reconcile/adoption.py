@@ -39,12 +39,14 @@ def adopt(this: JobPass, artifact: ArtifactFound | ArtifactReported) -> FineTune
     published = _of_manifest(artifact) if isinstance(artifact, ArtifactFound) else _of_report(this, artifact.report)
     gates = _judged_gates(this, published.gates)
     train = this.seen.train.state
+    report = train.report if isinstance(train, Succeeded) else None
     this.end()
     this.draft.put(
         artifact=published.artifact,
         dataset=published.dataset or this.status.dataset,
         train_seen=True,
-        usage=train.report.usage if isinstance(train, Succeeded) else this.status.usage,
+        usage=report.usage if report else this.status.usage,
+        progress=(report.progress if report else None) or this.status.progress,
         **_figures(published, gates),
     )
     this.draft.condition("Scheduled", "True", "Finished", "the train child did its work")

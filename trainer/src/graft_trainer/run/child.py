@@ -105,7 +105,7 @@ def run_child(
     progress = ProgressWriter(folder.progress, clock)
     with _log_file(folder.log), pod.served(progress) if pod else contextlib.nullcontext():
         attempt.processes, attempt.nodes = processes, nodes
-        report = _complete(_run(command, request_file, folder, attempt, progress, pod), attempt)
+        report = _complete(_run(command, request_file, folder, attempt, progress, pod), attempt, progress)
         write_atomic(folder.report, report.to_json())
         if pod is not None:
             pod.leave(report, attempt.child)
@@ -182,7 +182,7 @@ def _report_failure(command: str, job: ObjectRef, attempt: _Attempt, error: Exce
     )
 
 
-def _complete(report: TrainReport, attempt: _Attempt) -> TrainReport:
+def _complete(report: TrainReport, attempt: _Attempt, progress: ProgressWriter) -> TrainReport:
     if report.role == "check":
         return report
     usage = attempt.usage()
@@ -190,7 +190,7 @@ def _complete(report: TrainReport, attempt: _Attempt) -> TrainReport:
         write_atomic(attempt.usage_file, json.dumps({"train_seconds": usage.train_seconds}))
     resumed = attempt.child.resumed_from_step if attempt.child else 0
     status = AttemptStatus(started_at=to_rfc3339(attempt.started_at), resumed_from_step=resumed, reason=attempt.reason)
-    return report.model_copy(update={"usage": usage, "attempt": status})
+    return report.model_copy(update={"usage": usage, "attempt": status, "progress": progress.last()})
 
 
 @contextlib.contextmanager

@@ -44,6 +44,11 @@ class ProgressWriter:
         """Remember the checkpoint that this attempt went on from."""
         self._resumed_from = step
 
+    def last(self) -> ProgressStatus | None:
+        """Say where training stands by the file's last line, whoever wrote it; None before there is a step."""
+        self.follow()
+        return self._status if self._status.step else None
+
     def follow(self) -> int:
         """Take over where other processes are that write to the same file; return the step they went on from."""
         for line in reversed(_tail(self._path).split("\n")):
