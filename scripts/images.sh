@@ -96,21 +96,41 @@ build() {
 
 # Write all of them into one OCI archive, whose name for each is the one it has here.
 write_archive() {
-  local one names=() packing=()
+  local one names=()
   for one in "${images[@]}"; do names+=("$prefix$one:$tag"); done
   say "writing ${names[*]} to $archive"
   case $BUILDER in
     docker) docker save "${names[@]}" ;;
     podman) podman save --quiet --multi-image-archive "${names[@]}" ;;
     buildah)
-      # What goes straight into a cluster's own store is unpacked at once: packing it first takes minutes.
-      [ "$archive" != - ] || packing=(--disable-compression)
-      for one in "${names[@]}"; do buildah push --quiet "${packing[@]}" "$one" "oci:$scratch/layout:$one" >&2; done
-      # containerd looks for the name under its own key.
-      sed -i 's#"org.opencontainers.image.ref.name":\("[^"]*"\)#"io.containerd.image.name":\1,&#g' "$scratch/layout/index.json"
+      if [ "$archive" = - ]; then
+        lay_out_unpacked "${names[@]}"
+      else
+        for one in "${names[@]}"; do buildah push --quiet "$one" "oci:$scratch/layout:$one" >&2; done
+        # containerd looks for the name under its own key.
+        sed -i 's#"org.opencontainers.image.ref.name":\("[^"]*"\)#"io.containerd.image.name":\1,&#g' "$scratch/layout/index.json"
+      fi
       tar -C "$scratch/layout" -cf - .
       ;;
   esac > "$([ "$archive" = - ] && echo /dev/stdout || echo "$archive")"
+}
+
+# What goes straight into a cluster's own store is unpacked there at once: packing it first takes minutes. Buildah packs whatever
+# it writes as an OCI layout, so the layout is made here from what it writes as a folder.
+lay_out_unpacked() {
+  local one digest size entries=() blobs=$scratch/layout/blobs/sha256
+  mkdir -p "$blobs"
+  for one in "$@"; do
+    buildah push --quiet --format oci --disable-compression "$one" "dir:$scratch/image" >&2
+    digest=$(sha256sum "$scratch/image/manifest.json" | cut -d' ' -f1)
+    size=$(stat -c %s "$scratch/image/manifest.json")
+    mv "$scratch/image/manifest.json" "$scratch/image/$digest"
+    rm "$scratch/image/version"
+    mv -f "$scratch"/image/* "$blobs"
+    entries+=("{\"mediaType\":\"application/vnd.oci.image.manifest.v1+json\",\"digest\":\"sha256:$digest\",\"size\":$size,\"annotations\":{\"io.containerd.image.name\":\"$one\"}}")
+  done
+  printf '{"imageLayoutVersion":"1.0.0"}' > "$scratch/layout/oci-layout"
+  printf '{"schemaVersion":2,"manifests":[%s]}' "$(IFS=,; echo "${entries[*]}")" > "$scratch/layout/index.json"
 }
 
 read_arguments "$@"

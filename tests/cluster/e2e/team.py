@@ -66,6 +66,8 @@ def a_release(job: str, *, checks: list[Json] | None = None, steps: list[Json] |
             # Two arms, the operator and a trainer are to fit on two cores.
             "predictor": {"resources": {"cpu": "500m", "memory": "1536Mi"}},
             "rollout": {
+                # The next job wants the processor that the arm before holds.
+                "scaleDownDelaySeconds": 5,
                 "steps": steps or [{"weight": 20, **step}, {"weight": 50, **step}],
                 "analysis": {"checks": checks or [{"metric": "error_rate", "maxDelta": "0.02"}]},
             },

@@ -129,7 +129,7 @@ def test_a_candidate_that_is_too_slow_is_rolled_back_without_a_failed_request(te
 
 
 def test_a_training_whose_pod_is_killed_goes_on_from_its_checkpoint(team: Team) -> None:
-    team.apply(a_job("long", epochs=60, checkpoint={"everySteps": 20}))
+    team.apply(a_job("long", epochs=60, learningRate="2e-3", checkpoint={"everySteps": 20}))
 
     def checkpoints() -> list[str]:
         return [each.key for each in team.store.list("adapters") if "/train/" in each.key and "checkpoint" in each.key]
