@@ -1,25 +1,25 @@
-"""One HTTP connection pool to the API server: deadlines, a bound on what is under way, retried reads, fresh credentials, and the fence.
+"""Requests to the API server: deadlines, a bound on what is under way, retried reads, fresh credentials, and the fence.
 
-Plain aiohttp and JSON: objects go through as they are. The generated client of the `kubernetes` package would build and take apart a
+Plain HTTP and JSON: objects go through as they are. The generated client of the `kubernetes` package would build and take apart a
 typed model for each of them (docs/adr/0014).
 """
 
 import asyncio
 import json
 import random
+import ssl
 from collections.abc import AsyncGenerator, Callable, Mapping
-from contextlib import AbstractAsyncContextManager
+from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import Final
-
-import aiohttp
-from aiohttp.abc import AbstractStreamWriter
+from urllib.parse import quote, urlencode, urlsplit
 
 from graft_core.clock import Clock
-from graft_core.errors import GraftError, NotReady
+from graft_core.errors import GraftError, InvalidInput, NotReady
+from graft_operator.cluster.connection import Pool
 from graft_operator.cluster.credentials import Credentials, CredentialSource, make_tls
 from graft_operator.cluster.faults import Call, to_error, unreachable
-from graft_operator.cluster.lease import Fence, NotLeading
+from graft_operator.cluster.lease import Fence
 from graft_operator.ports import Json
 
 __all__ = ["WRITES", "Answered", "Limits", "Request", "Transport"]
@@ -88,16 +88,15 @@ class Transport:
         self._answered = answered or _tell_nobody
         self._slots = asyncio.Semaphore(self._limits.max_in_flight)
         self._fence = fence
-        self._request_class = aiohttp.ClientRequest if fence is None else _fenced(fence)
-        self._sessions: list[aiohttp.ClientSession] = []
+        self._pool: Pool | None = None
         self._login: _Login | None = None
         self._reading = asyncio.Lock()
 
     async def close(self) -> None:
         """Close all connections."""
-        for session in self._sessions:
-            await session.close()
-        self._sessions, self._login = [], None
+        if self._pool is not None:
+            await self._pool.close()
+        self._pool = self._login = None
 
     async def send(self, request: Request) -> Json:
         """Send a request and return what it is answered with.
@@ -143,17 +142,17 @@ class Transport:
         login = await self._login_with(None)
         for _ in range(2):
             try:
-                timeout = aiohttp.ClientTimeout(total=None, sock_connect=self._limits.read_s, sock_read=silence_s)
-                async with self._request(login, request, timeout) as response:
-                    if response.status == 401:
+                async with login.pool.opened(login.encode(request)) as (head, connection):
+                    if head.status == 401:
                         login = await self._login_with(login)
                         continue
-                    if response.status != 200:
-                        raise to_error(request.call, response.status, response.headers, await response.read())
-                    while chunk := await response.content.readany():
-                        yield chunk
+                    if head.status != 200:
+                        raise to_error(request.call, head.status, head.headers, await connection.body())
+                    async with aclosing(connection.chunks()) as chunks:
+                        while chunk := await _next(chunks, silence_s):
+                            yield chunk
                     return
-            except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            except (OSError, TimeoutError) as error:
                 raise self._broken(request.call, error) from error
         raise to_error(request.call, 401, {}, b"")
 
@@ -187,109 +186,84 @@ class Transport:
     async def _exchange(
         self, login: "_Login", request: Request, deadline_s: float
     ) -> tuple[int, Mapping[str, str], bytes]:
+        is_read = request.method == "GET"
+        check = None if is_read or self._fence is None else self._fence.check
         try:
-            async with asyncio.timeout(deadline_s), self._request(login, request, None) as response:
-                return response.status, response.headers, await response.read()
-        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            async with asyncio.timeout(deadline_s):
+                return await login.pool.exchange(login.encode(request), check, may_repeat=is_read)
+        except (OSError, TimeoutError) as error:
             raise self._broken(request.call, error) from error
 
-    def _request(
-        self, login: "_Login", request: Request, timeout: aiohttp.ClientTimeout | None
-    ) -> AbstractAsyncContextManager[aiohttp.ClientResponse]:
-        headers = {"Accept": request.accept}
-        if request.body is not None:
-            headers["Content-Type"] = request.content_type
-        if login.credentials.authorization:
-            headers["Authorization"] = login.credentials.authorization
-        return login.session.request(
-            request.method,
-            login.credentials.server + request.path,
-            params=request.query,
-            data=None if request.body is None else json.dumps(request.body, separators=(",", ":")).encode(),
-            headers=headers,
-            allow_redirects=False,
-            server_hostname=login.credentials.server_name or None,
-            timeout=timeout,
-        )
-
     def _broken(self, call: Call, error: BaseException) -> NotReady:
-        if isinstance(error, aiohttp.ClientConnectorCertificateError):
+        if isinstance(error, ssl.SSLCertVerificationError):
             self._login = None  # the CA may have been rotated: read it again for the next request
         return unreachable(call, error)
 
     async def _login_with(self, refused: "_Login | None") -> "_Login":
-        """Return a session with credentials; those that were refused are read again, once for all who wait."""
+        """Return connections with credentials; those that were refused are read again, once for all who wait."""
+        if self._login is not None and self._login is not refused:
+            return self._login
         async with self._reading:
             if self._login is None or self._login is refused:
                 found = await self._source.read()
-                if refused is not None and not _needs_session(refused.credentials, found):
-                    self._login = _Login(refused.session, found)  # only the token is another
+                if refused is not None and not _needs_pool(refused.credentials, found):
+                    self._login = _Login(refused.pool, found)  # only the token is another
                 else:
-                    self._login = _Login(self._open(found), found)
-                    await self._retire(self._login.session)
+                    if self._pool is not None:
+                        await self._pool.close()
+                    self._pool = self._open(found)
+                    self._login = _Login(self._pool, found)
             return self._login
 
-    def _open(self, credentials: Credentials) -> aiohttp.ClientSession:
-        tls = make_tls(credentials)
-        return aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(
-                limit=self._limits.max_in_flight, ssl=True if tls is None else tls, keepalive_timeout=30
-            ),
-            # The API server compresses long answers when it may; on a cluster's own network that costs more than it saves.
-            headers={"Accept-Encoding": "identity", "User-Agent": "graft-operator"},
-            cookie_jar=aiohttp.DummyCookieJar(),
-            timeout=aiohttp.ClientTimeout(total=self._limits.list_s),
-            request_class=self._request_class,
-        )
-
-    async def _retire(self, successor: aiohttp.ClientSession) -> None:
-        """Close all sessions but the last two: on the last but one requests may still be under way."""
-        self._sessions.append(successor)
-        for session in self._sessions[:-2]:
-            await session.close()
-        del self._sessions[:-2]
+    def _open(self, credentials: Credentials) -> Pool:
+        server, tls = urlsplit(credentials.server), make_tls(credentials)
+        host = server.hostname or ""
+        port = server.port or (80 if tls is None else 443)
+        return Pool(host, port, tls, credentials.server_name or host, self._clock)
 
 
-@dataclass(frozen=True, slots=True, eq=False)
 class _Login:
-    session: aiohttp.ClientSession
-    credentials: Credentials
+    """Connections, and what every request on them says."""
+
+    def __init__(self, pool: Pool, credentials: Credentials) -> None:
+        self.pool = pool
+        self.credentials = credentials
+        server = urlsplit(credentials.server)
+        self._prefix = server.path.rstrip("/")
+        lines = [
+            f"Host: {server.netloc.rpartition('@')[2]}",
+            "User-Agent: graft-operator",
+            # The API server compresses long answers when it may; on a cluster's own network that costs more than it saves.
+            "Accept-Encoding: identity",
+        ]
+        if credentials.authorization:
+            lines.append(f"Authorization: {credentials.authorization}")
+        if not all(line.isascii() and line.isprintable() for line in lines):
+            raise InvalidInput("the token, or the server's URL, holds characters that no header may hold", path="token")
+        self._headers = "\r\n".join(lines)
+
+    def encode(self, request: Request) -> bytes:
+        """Write a request out."""
+        target = self._prefix + quote(request.path)
+        if request.query:
+            target += "?" + urlencode(request.query)
+        head = f"{request.method} {target} HTTP/1.1\r\n{self._headers}\r\nAccept: {request.accept}\r\n"
+        if request.body is None:
+            return f"{head}\r\n".encode()
+        body = json.dumps(request.body, separators=(",", ":")).encode()
+        return f"{head}Content-Type: {request.content_type}\r\nContent-Length: {len(body)}\r\n\r\n".encode() + body
 
 
-def _needs_session(before: Credentials, now: Credentials) -> bool:
+async def _next(chunks: AsyncGenerator[bytes], silence_s: float) -> bytes:
+    async with asyncio.timeout(silence_s):
+        return await anext(chunks, b"")
+
+
+def _needs_pool(before: Credentials, now: Credentials) -> bool:
     def material(found: Credentials) -> tuple[object, ...]:
         return found.server, found.ca, found.certificate, found.key, found.is_insecure
 
     return material(before) != material(now)
-
-
-def _fenced(fence: Fence) -> type[aiohttp.ClientRequest]:
-    """Return a request that looks at the fence at the last moment: connected, before its first byte is sent.
-
-    aiohttp may write a body, and the headers with it, in a task of its own: in a later turn of the loop than `send`.
-    """
-
-    class FencedRequest(aiohttp.ClientRequest):
-        async def send(self, conn: aiohttp.connector.Connection) -> aiohttp.ClientResponse:
-            if self.method != "GET":
-                fence.check()
-            return await super().send(conn)
-
-        async def write_bytes(
-            self,
-            writer: AbstractStreamWriter,
-            conn: aiohttp.connector.Connection,
-            content_length: int | None = None,
-        ) -> None:
-            try:
-                fence.check()
-            except NotLeading as error:
-                if conn.protocol is not None:
-                    conn.protocol.set_exception(error)  # it is what the one who waits for the answer gets
-                return
-            await super().write_bytes(writer, conn, content_length)
-
-    return FencedRequest
 
 
 def _tell_nobody(call: Call, outcome: str, seconds: float) -> None:
