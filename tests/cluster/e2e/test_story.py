@@ -4,8 +4,11 @@ Real: Kubernetes, the images of Graft, Helm, the S3 server, Traefik, traffic. A 
 The tests are one story, in this order; each begins with what the one before it left.
 """
 
+import subprocess
+import sys
 from collections import Counter
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -71,6 +74,18 @@ def test_a_job_checks_trains_and_publishes_to_the_store(team: Team) -> None:
     assert artifact["uri"].startswith(f"s3://team/adapters/{team.namespace}/first/")
     stored = [each.key for each in team.store.list(f"adapters/{team.namespace}/first")]
     assert any(key.endswith("adapter_model.safetensors") for key in stored), stored
+
+
+def test_the_command_line_tells_of_it_and_reads_its_log(team: Team) -> None:
+    def told(*arguments: str) -> str:
+        command = [str(Path(sys.executable).with_name("kubectl-graft")), *arguments, "--namespace", team.namespace]
+        return subprocess.run(command, capture_output=True, text=True, check=True, timeout=60).stdout
+
+    assert told("wait", "ftj/first", "--for=condition=Complete", "--timeout=5s").endswith("condition met\n")
+    listed = told("get", "ftj").splitlines()[1].split()
+    assert listed[1] == "Succeeded"
+    assert listed[2] == "72/72"
+    assert '"event": "published"' in told("logs", "ftj/first")
 
 
 def test_a_release_answers_through_the_gateway(team: Team) -> None:
