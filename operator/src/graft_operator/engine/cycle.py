@@ -22,6 +22,7 @@ from graft_core.errors import Corrupt, GraftError, InvalidInput
 from graft_core.telemetry.logs import get_log
 from graft_core.telemetry.tracing import TRACEPARENT, extract_context, get_tracer
 from graft_operator.engine.directory import Directory, Key
+from graft_operator.engine.holding import Holding
 from graft_operator.engine.metrics import OperatorMetrics
 from graft_operator.engine.reading import diff_merge, read_object
 from graft_operator.engine.trouble import clear_trouble, is_trouble, tell_trouble
@@ -112,6 +113,7 @@ class Cycle:
         self._directory = directory
         self._metrics = metrics
         self._clock = clock
+        self._holding = Holding(clock)
 
     async def run(self, key: Key) -> float | None:
         """Run one pass.
@@ -139,6 +141,7 @@ class Cycle:
 
     def forget(self, key: Key, uid: str) -> None:
         """Forget an object that is gone."""
+        self._holding.forget(key)
         (self._jobs if key.kind == KIND_FINETUNEJOB else self._releases).forget(uid)
 
     async def _pass(self, key: Key) -> float | None:
@@ -172,15 +175,8 @@ class Cycle:
                 events=_worth_telling(job_decision.events),
             )
         else:
-            release_decision = await self._releases.decide(obj, now)
-            with _span(stored, release_decision.actions):
-                for step in release_decision.actions:
-                    if not await self._finalize(stored, step):
-                        await self._releases.apply(step, obj)
-            decision = replace(
-                release_decision, status=clear_trouble(release_decision.status, obj.metadata.generation, now)
-            )
-        if decision.status != obj.status and not stored.is_gone:
+            decision = await self._decide_release(stored, obj, status, now)
+        if decision.status != obj.status and not stored.is_gone and not stored.is_held:
             await self._write_status(
                 stored, status, decision.status.model_dump(mode="json", by_alias=True, exclude_none=True)
             )
@@ -195,6 +191,24 @@ class Cycle:
                 phase=str(decision.status.phase),
             )
         return stored.again_s(decision)
+
+    async def _decide_release(
+        self, stored: "_Stored", obj: ModelRelease, status: Json, now: datetime
+    ) -> ModelReleaseDecision:
+        """Decide by what is stored and what is held of it, and carry the actions out."""
+        known = self._holding.recall(stored.key, obj, status)
+        found = await self._releases.decide(known, now)
+        with _span(stored, found.actions):
+            for step in found.actions:
+                if not await self._finalize(stored, step):
+                    await self._releases.apply(step, known)
+        decision = replace(found, status=clear_trouble(found.status, obj.metadata.generation, now))
+        wait_s = self._holding.hold(stored.key, status, obj.status, decision)
+        stored.is_held = wait_s is not None
+        if wait_s is None:
+            return decision
+        again_s = wait_s if decision.look_again_s is None else min(wait_s, decision.look_again_s)
+        return replace(decision, look_again_s=again_s)
 
     async def _finalize(self, stored: "_Stored", action: object) -> bool:
         """Carry an action on the finalizer out; False where it is another one."""
@@ -263,6 +277,8 @@ class _Stored:
         self.key = key
         self.body = body
         self.is_gone = False
+        self.is_held = False
+        """The status waits for more to say."""
         self.is_watched = False
         """Watches tell what comes of the last action."""
 
