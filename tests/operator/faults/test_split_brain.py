@@ -178,8 +178,11 @@ def test_no_write_is_sent_by_a_replica_that_does_not_lead(
             Pair(plane, running.enter_context(Api(plane.access)), tmp_path, number, running) for number in range(PAIRS)
         ]
         shares = [TRIALS // PAIRS + (number < TRIALS % PAIRS) for number in range(PAIRS)]
-        with ThreadPoolExecutor(PAIRS) as threads:
+        threads = ThreadPoolExecutor(PAIRS)
+        try:
             list(threads.map(lambda pair, trials: pair.play(trials), pairs, shares))
+        finally:
+            threads.shutdown(wait=False, cancel_futures=True)
         logs = "".join(replica.log for pair in pairs for replica in pair.replicas.values())
     writes = list(audited(plane))
     names = {name for pair in pairs for name in pair.replicas}
