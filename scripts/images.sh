@@ -141,6 +141,8 @@ revision=${REVISION:-$(git rev-parse HEAD 2>/dev/null || echo unknown)}
 mkdir -p .cache
 scratch=$(mktemp -d "$PWD/.cache/images-XXXXXX")
 trap 'rm -rf "$scratch"' EXIT
+# Buildah keeps layers in files of its own meanwhile, and a kill leaves them: here they are found again.
+export TMPDIR=$scratch
 if [ "$is_built" = false ]; then
   see_to_disk
   gather_secrets
