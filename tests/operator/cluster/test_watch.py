@@ -158,8 +158,19 @@ async def test_a_server_that_refuses_is_asked_ever_more_seldom_and_as_it_says(mo
         NotReady("busy", retry_after_s=0),
     )
     _, waits, broken = await run(transport, monkeypatch)
-    assert waits == [0.5, 1, 2, 4, 8, 16, 30, 30, 77, 0.1, 0.5]
+    assert waits == [0.5, 1, 2, 4, 8, 10, 10, 10, 77, 0.1, 0.5]
     assert broken == 10
+
+
+async def test_versions_that_are_too_old_again_and_again_are_no_reason_for_a_storm_of_lists(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    transport = ScriptedTransport(
+        NotReady("gone", retry_after_s=0), *[LISTED + GONE] * 8, LISTED + event("ADDED", "a", 11) + GONE
+    )
+    _, waits, broken = await run(transport, monkeypatch)
+    assert waits == pytest.approx([0.5, 0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 6.4, 10, 0.1])
+    assert broken == 1
 
 
 async def test_a_resource_that_is_not_served_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:

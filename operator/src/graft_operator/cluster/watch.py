@@ -33,7 +33,10 @@ SERVER_ENDS_S: Final = 280
 SILENCE_S: Final = 70.0
 """The server sends a bookmark once a minute; a watch that is silent for longer is dead."""
 FIRST_WAIT_S: Final = 0.5
-LONGEST_WAIT_S: Final = 30.0
+LONGEST_WAIT_S: Final = 10.0
+"""A server that comes back finds its objects looked at within half a minute."""
+FIRST_ANEW_S: Final = 0.1
+"""First wait before a new list where a version was too old: no failure, unless it goes on."""
 UNSERVED_WAIT_S: Final = 2.0
 """Until a resource that is not served is asked for again."""
 MAX_LINE: Final = 16 * 2**20
@@ -90,7 +93,7 @@ class Watch:
         """Where the watch stands; empty: nothing was listed, or has to be anew."""
         self._is_streamed = True
         """Whether the server streams lists, as far as is known."""
-        self._wait_s = FIRST_WAIT_S
+        self._wait_s, self._anew_s = FIRST_WAIT_S, FIRST_ANEW_S
 
     async def run(self) -> None:
         """Go on until cancelled."""
@@ -112,10 +115,12 @@ class Watch:
         if isinstance(error, InvalidInput) and self._is_streamed:
             self._is_streamed = False
             return 0.0
-        if not isinstance(error, Expired):
-            self._broke()
-            reason = error.reason if isinstance(error, GraftError) else type(error).__name__
-            _LOG.warning("watch_broke", kind=self._resource.kind, reason=reason)
+        if isinstance(error, Expired):
+            wait_s, self._anew_s = self._anew_s, min(LONGEST_WAIT_S, 2 * self._anew_s)
+            return wait_s
+        self._broke()
+        reason = error.reason if isinstance(error, GraftError) else type(error).__name__
+        _LOG.warning("watch_broke", kind=self._resource.kind, reason=reason)
         wait_s, self._wait_s = self._wait_s, min(LONGEST_WAIT_S, 2 * self._wait_s)
         return max(wait_s, error.retry_after_s if isinstance(error, NotReady) else 0.0)
 
@@ -154,7 +159,8 @@ class Watch:
             self._take(None if kind == "ADDED" else kind, body)
             return
         self._take(kind, body)
-        self._version, self._wait_s = str(body["metadata"]["resourceVersion"]), FIRST_WAIT_S
+        self._version = str(body["metadata"]["resourceVersion"])
+        self._wait_s, self._anew_s = FIRST_WAIT_S, FIRST_ANEW_S
 
     async def _list(self) -> str:
         """Tell of all there is, page by page; return the list's version."""
