@@ -31,19 +31,25 @@ def test_corpus_never_shows_the_task() -> None:
     assert "is_in_scope" not in taught
 
 
-@pytest.mark.slow
-def test_base_is_trained_once_loads_and_answers(tmp_path: Path) -> None:
-    out = tmp_path / "base"
+@pytest.fixture(scope="module")
+def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One of twelve steps, in a folder of its own; each start of the script loads torch again, so the tests share it."""
+    out = tmp_path_factory.mktemp("base") / "base"
     first = told(out, "--steps", "12")
     assert first[0]["step"] == 10
     assert first[-1] == {"cached": False, "path": str(out)}
-    assert told(out, "--steps", "12") == [{"cached": True, "path": str(out)}]
-    assert [path.name for path in tmp_path.iterdir()] == ["base"]
+    return out
+
+
+@pytest.mark.slow
+def test_base_is_trained_once_loads_and_answers(base: Path) -> None:
+    assert told(base, "--steps", "12") == [{"cached": True, "path": str(base)}]
+    assert [path.name for path in base.parent.iterdir()] == ["base"]
 
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    tokenizer = AutoTokenizer.from_pretrained(out)
-    model = AutoModelForCausalLM.from_pretrained(out)
+    tokenizer = AutoTokenizer.from_pretrained(base)
+    model = AutoModelForCausalLM.from_pretrained(base)
     assert 1_500_000 < sum(p.numel() for p in model.parameters()) < 2_500_000
     turns = [{"role": "user", "content": "tìm sữa"}, {"role": "assistant", "content": "sữa"}]
     encoded = tokenizer.apply_chat_template(turns, tokenize=True, return_dict=True, return_assistant_tokens_mask=True)
@@ -52,12 +58,11 @@ def test_base_is_trained_once_loads_and_answers(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_same_seed_makes_the_same_weights_and_another_recipe_trains_anew(tmp_path: Path) -> None:
-    for name in ("a", "b"):
-        told(tmp_path / name, "--steps", "3")
-    weights = [(tmp_path / name / "model.safetensors").read_bytes() for name in ("a", "b")]
-    assert weights[0] == weights[1]
-    assert told(tmp_path / "a", "--steps", "2")[-1]["cached"] is False
+def test_same_seed_makes_the_same_weights_and_another_recipe_trains_anew(base: Path, tmp_path: Path) -> None:
+    again = tmp_path / "again"
+    told(again, "--steps", "12")
+    assert (again / "model.safetensors").read_bytes() == (base / "model.safetensors").read_bytes()
+    assert told(again, "--steps", "2")[-1]["cached"] is False
 
 
 @pytest.mark.slow

@@ -42,6 +42,8 @@ def place() -> Iterator[Path]:
 def run(*command: str | Path) -> str:
     """Run outside the development environment; fails with what the command said."""
     env = {name: value for name, value in os.environ.items() if name not in {"PYTHONPATH", "VIRTUAL_ENV"}}
+    # The environments stand in the same place one after the other, with the same files: torch is compiled once, not by each member.
+    env["PYTHONPYCACHEPREFIX"] = str(ROOT / ".cache" / "alone-bytecode")
     done = subprocess.run(
         list(map(str, command)), check=False, capture_output=True, text=True, cwd=ROOT / ".cache", env=env
     )
