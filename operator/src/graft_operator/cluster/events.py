@@ -29,6 +29,7 @@ MAX_MESSAGE_CHARS: Final = 1024
 class _Waiting:
     name: str
     involved: Json
+    """A reference, not the object: a thousand may wait."""
     event: Event
     at: str
 
@@ -54,7 +55,14 @@ class EventRecorder:
         """
         meta = involved["metadata"]
         same = hashlib.sha256("\0".join((meta["uid"], event.type, event.reason, event.message)).encode()).hexdigest()
-        waiting = _Waiting(f"{meta['name']}.{same[:16]}", involved, event, to_rfc3339(self._clock.now()))
+        reference: Json = {
+            "apiVersion": involved["apiVersion"],
+            "kind": involved["kind"],
+            "namespace": str(meta["namespace"]),
+            "name": meta["name"],
+            "uid": meta["uid"],
+        }
+        waiting = _Waiting(f"{meta['name']}.{same[:16]}", reference, event, to_rfc3339(self._clock.now()))
         try:
             self._waiting.put_nowait(waiting)
         except asyncio.QueueFull:
@@ -81,7 +89,7 @@ class EventRecorder:
             self.dropped += self._waiting.qsize()
 
     async def _write(self, waiting: _Waiting) -> None:
-        namespace = str(waiting.involved["metadata"]["namespace"])
+        namespace: str = waiting.involved["namespace"]
         count = self._counts.get(waiting.name, 0)
         if count and not await self._count(namespace, waiting, count):
             count = 0  # the server keeps events for an hour, as a rule
@@ -109,19 +117,12 @@ class EventRecorder:
         return True
 
     def _render(self, waiting: _Waiting, namespace: str) -> Json:
-        involved, event = waiting.involved, waiting.event
-        meta = involved["metadata"]
+        event = waiting.event
         return {
             "apiVersion": EVENTS.api_version,
             "kind": EVENTS.kind,
             "metadata": {"name": waiting.name, "namespace": namespace},
-            "involvedObject": {
-                "apiVersion": involved["apiVersion"],
-                "kind": involved["kind"],
-                "namespace": namespace,
-                "name": meta["name"],
-                "uid": meta["uid"],
-            },
+            "involvedObject": waiting.involved,
             "type": event.type,
             "reason": event.reason,
             "message": event.message[:MAX_MESSAGE_CHARS],
