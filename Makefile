@@ -16,7 +16,8 @@ IMAGES_ARGS ?=
 
 # Two at a time, a file at a time: a file's tests share what they set up. Measured, and beside others that start
 # processes of their own, a unit test gets more than its two seconds.
-WORKERS := --numprocesses 2 --dist loadfile --no-loadscope-reorder --max-worker-restart 0 --timeout 20
+PROCESSES ?= 2
+WORKERS := --numprocesses $(PROCESSES) --dist loadfile --no-loadscope-reorder --max-worker-restart 0 --timeout 20
 
 # Every process here loads the same libraries: without their cached bytecode each start compiles them again, 14 s for a trainer.
 unexport PYTHONDONTWRITEBYTECODE
@@ -47,8 +48,12 @@ fast: setup ## Run the unit tests only (under a minute)
 	$(BIN)/python -m pytest -m "not slow and not e2e and not bench and not cluster" $(PYTEST_ARGS)
 
 .PHONY: controlplane
-controlplane: setup ## Run the tests that need a real kube-apiserver and etcd (built once from Go modules)
-	$(BIN)/python -m pytest -m cluster $(PYTEST_ARGS)
+controlplane: programs ## Run only the tests that need a real kube-apiserver and etcd
+	$(BIN)/python -m pytest $(WORKERS) -m cluster --durations=15 $(PYTEST_ARGS)
+
+.PHONY: programs
+programs: setup ## Build kube-apiserver, etcd and Helm from Go modules, once: minutes the first time
+	@$(BIN)/python -m tests.cluster programs
 
 .PHONY: cluster-up
 cluster-up: setup ## Start a Kubernetes of one node in a network namespace of its own (Linux, root)

@@ -57,7 +57,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     # Files with the longest tests first: several workers (pytest -n) then end together.
     long = {
         item.path: rank
-        for rank, kind in enumerate(("slow", "e2e"), 1)
+        for rank, kind in enumerate(("slow", "cluster", "e2e"), 1)
         for item in items
         if item.get_closest_marker(kind)
     }
@@ -74,7 +74,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
     """Measure no coverage in the processes of whole stories: it makes each start of a trainer half as long again."""
-    is_story = any(item.get_closest_marker(kind) for kind in ("e2e", "no_cover"))
+    is_story = any(item.get_closest_marker(kind) for kind in ("e2e", "cluster", "no_cover"))
     config = os.environ.pop("COVERAGE_PROCESS_CONFIG", None) if is_story else None
     try:
         return (yield)

@@ -2,6 +2,7 @@
 
 python -m tests.cluster up [--bare]               start a cluster of one node, with Graft's images or without
 python -m tests.cluster down                      stop it, or clear what is left of it
+python -m tests.cluster programs                  build what the tests of the control plane run, before they wait for it
 python -m tests.cluster run -- COMMAND...         run a command where the cluster is
 python -m tests.cluster e2e [--bare] [ARGUMENT...] up, tests/cluster/e2e, down; further arguments are pytest's
 """
@@ -10,8 +11,9 @@ import argparse
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 
-from tests.cluster.errors import BedError
+from tests.cluster.errors import BedError, NothingToRun
 from tests.house import ROOT
 
 __all__ = ["main"]
@@ -24,7 +26,7 @@ TESTS = "tests/cluster/e2e"
 def main() -> int:
     """Do as told; the exit code is the command's."""
     parser = argparse.ArgumentParser(prog="tests.cluster", description="A Kubernetes of one node, for tests.")
-    parser.add_argument("verb", choices=["up", "start-inside", "down", "run", "e2e"])
+    parser.add_argument("verb", choices=list(VERBS))
     parser.add_argument("rest", nargs=argparse.REMAINDER, help="a command, or arguments of pytest")
     arguments = parser.parse_args()
     rest = arguments.rest[1:] if arguments.rest[:1] == ["--"] else arguments.rest
@@ -33,6 +35,29 @@ def main() -> int:
     except BedError as error:
         sys.stderr.write(f"cluster: {error}\n")
         return 1
+
+
+def programs(_rest: list[str]) -> int:
+    """Build and fetch what a control plane is made of; where there is nothing to build with, say so, and leave the rest to the tests."""
+    from tests.cluster.crds import GATEWAY_API, KSERVE
+    from tests.cluster.programs import HELM, kube_program
+
+    wanted: tuple[Callable[[], object], ...] = (
+        lambda: kube_program("kube-apiserver"),
+        lambda: kube_program("kubectl"),
+        HELM.build,
+        KSERVE.crds,
+        GATEWAY_API.crds,
+    )
+    said: dict[str, None] = {}
+    for make in wanted:
+        try:
+            make()
+        except NothingToRun as nothing:
+            said[str(nothing)] = None
+    for message in said:
+        sys.stderr.write(f"cluster: NOT TESTED HERE: {message}\n")
+    return 0
 
 
 def up(rest: list[str]) -> int:
@@ -109,7 +134,7 @@ def _inside(command: list[str]) -> int:
     return subprocess.run([*enter(), *command], cwd=ROOT, env=env, check=False).returncode
 
 
-VERBS = {"up": up, "start-inside": start_inside, "down": down, "run": run, "e2e": e2e}
+VERBS = {"programs": programs, "up": up, "start-inside": start_inside, "down": down, "run": run, "e2e": e2e}
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -1,15 +1,18 @@
 """Fixtures for tests marked `cluster`, wherever they are: tests/conftest.py makes them known to all folders.
 
     control_plane   one etcd and kube-apiserver for the whole session, with Graft's, KServe's and the Gateway API's CRDs
-    namespace       a fresh namespace in it, for one test
+    managed_plane   another one, in which Kubernetes' own Job controller and garbage collector work
+    namespace       a fresh namespace in control_plane, for one test
     own_plane       a control plane of the test's own: for tests that kill it, fill it, or count what it was asked
+
+A control plane with all CRDs costs 20 s of processor time and 800 MB, so what can share one does.
 
 They import what they need when they are asked for, so that unit tests don't wait for it.
 """
 
 import os
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from collections.abc import Callable, Generator, Iterator
+from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
 import pytest
@@ -19,7 +22,7 @@ from tests.cluster.errors import NothingToRun
 if TYPE_CHECKING:
     from tests.cluster.controlplane import ControlPlane
 
-__all__ = ["StartPlane", "control_plane", "namespace", "own_plane", "start_or_skip"]
+__all__ = ["StartPlane", "control_plane", "managed_plane", "namespace", "own_plane", "start_or_skip"]
 
 T = TypeVar("T")
 
@@ -35,11 +38,14 @@ class StartPlane(Protocol):
 @pytest.fixture(scope="session")
 def control_plane() -> Iterator["ControlPlane"]:
     """The session's control plane, with all CRDs that the operator meets."""
-    from tests.cluster.controlplane import ControlPlane
-    from tests.cluster.crds import GATEWAY_API, KSERVE, install, our_crds
+    with _started_whole() as plane:
+        yield plane
 
-    with start_or_skip(ControlPlane.start) as plane:
-        install(plane.api, [*our_crds(), *GATEWAY_API.crds(), *KSERVE.crds()])
+
+@pytest.fixture(scope="session")
+def managed_plane() -> Iterator["ControlPlane"]:
+    """The same, and Jobs make pods, and what is owned goes with its owner."""
+    with _started_whole("job-controller", "garbage-collector-controller") as plane:
         yield plane
 
 
@@ -62,6 +68,16 @@ def own_plane() -> Iterator[StartPlane]:
             return planes.enter_context(start_or_skip(lambda: ControlPlane.start(audit=audit, controllers=controllers)))
 
         yield start
+
+
+@contextmanager
+def _started_whole(*controllers: str) -> Generator["ControlPlane"]:
+    from tests.cluster.controlplane import ControlPlane
+    from tests.cluster.crds import GATEWAY_API, KSERVE, install, our_crds
+
+    with start_or_skip(lambda: ControlPlane.start(controllers=controllers)) as plane:
+        install(plane.api, [*our_crds(), *GATEWAY_API.crds(), *KSERVE.crds()])
+        yield plane
 
 
 def start_or_skip(start: Callable[[], T]) -> T:

@@ -6,7 +6,6 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
-from time import monotonic
 
 import httpx
 import psutil
@@ -159,9 +158,9 @@ def test_what_a_killed_run_left_is_cleared_by_the_next(control_plane: ControlPla
     assert control_plane.is_ready()
 
 
-@pytest.mark.timeout(60)
-def test_it_starts_in_seconds(own_plane: StartPlane) -> None:
-    started = monotonic()
-    own_plane()
+def test_a_start_costs_seconds(own_plane: StartPlane) -> None:
+    plane = own_plane()
+    used = [psutil.Process(plane.processes.pid(name)).cpu_times() for name in ("etcd", "kube-apiserver")]
 
-    assert monotonic() - started < 30
+    # Of the processor, not of the wall: others may be at work. Measured: 4 s.
+    assert sum(each.user + each.system for each in used) < 15

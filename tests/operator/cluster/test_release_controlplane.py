@@ -36,7 +36,7 @@ from tests.operator.cluster.release_story import DEFAULTS, SPEC, a_complete_job
 
 if TYPE_CHECKING:
     from tests.cluster.api import Api
-    from tests.cluster.fixtures import StartPlane
+    from tests.cluster.controlplane import ControlPlane
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(300)]
 
@@ -191,15 +191,13 @@ class _Nobody:
 
 
 @pytest.fixture(params=["weights", "unsplit"])
-async def stage(request: pytest.FixtureRequest, own_plane: "StartPlane") -> AsyncIterator[tuple[Version, Stage]]:
-    from tests.cluster.crds import GATEWAY_API, KSERVE, install, our_crds
+async def stage(request: pytest.FixtureRequest, managed_plane: "ControlPlane") -> AsyncIterator[tuple[Version, Stage]]:
     from tests.cluster.doubles import playing_node
     from tests.cluster.kserve_standin.controller import standing_in
     from tests.cluster.kserve_standin.objects import Behaviour
     from tests.cluster.tenants import make_namespace
 
-    plane = own_plane(controllers=("garbage-collector-controller",))
-    install(plane.api, [*our_crds(), *GATEWAY_API.crds(), *KSERVE.crds()])
+    plane = managed_plane
     behaviour = Behaviour.WEIGHTS if request.param == "weights" else Behaviour.NO_WEIGHTS
     clock = SystemClock()
     cluster = KubernetesCluster(Transport(CredentialSource({}, kubeconfig=Path(plane.kubeconfig)), clock), clock)
