@@ -30,12 +30,13 @@ if TYPE_CHECKING:
 TRIALS = int(os.environ.get("GRAFT_TEST_TRIALS", "20"))
 PAIRS = 4
 """Pairs at a time: a trial is waiting, for the most part."""
-PATIENCE_S = 90
+PATIENCE_S = 180
 SETTLE_S = 0.3
 """What must not come has its time to come."""
-LEASE = {"GRAFT_LEASE_DURATION_S": "3", "GRAFT_LEASE_DEADLINE_S": "1.8", "GRAFT_LEASE_PERIOD_S": "0.3"}
+LEASE = {"GRAFT_LEASE_DURATION_S": "5", "GRAFT_LEASE_DEADLINE_S": "3.2", "GRAFT_LEASE_PERIOD_S": "0.4"}
+"""As short as a busy machine keeps up with: where renewals come too late, the lead goes to and fro, and nothing gets done."""
 
-pytestmark = [pytest.mark.cluster, pytest.mark.timeout(120 + 20 * TRIALS)]
+pytestmark = [pytest.mark.cluster, pytest.mark.timeout(300 + 20 * TRIALS)]
 
 
 class Pair:

@@ -85,7 +85,7 @@ class Runtime:
         limits = Limits(max_in_flight=settings.max_requests, write_s=self._timing.write_s)
         self._cluster = self._connect(self._fence, limits)
         # The election has connections of its own, so that a renewal never waits behind the passes' requests.
-        read_s = min(3.0, self._timing.deadline_s / 3)
+        read_s = min(3.0, self._timing.deadline_s)
         election_limits = Limits(max_in_flight=2, read_s=read_s, write_s=self._timing.write_s, read_tries=1)
         self._election_cluster = self._connect(None, election_limits)
         self._events = EventRecorder(self._cluster, self._clock, settings.pod_name)
