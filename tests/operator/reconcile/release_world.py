@@ -12,6 +12,7 @@ from graft_core.api.v1alpha1.modelrelease import ModelRelease, ModelReleaseSpec,
 from graft_core.api.v1alpha1.names import FINALIZER
 from graft_core.clock import to_rfc3339
 from graft_core.errors import Conflict
+from graft_operator.reconcile.acceptance import KeptRefusals
 from graft_operator.reconcile.analysis import Question, StepVerdict, judge_thresholds
 from graft_operator.reconcile.decision import (
     AddFinalizer,
@@ -32,6 +33,7 @@ from graft_operator.reconcile.observed import (
     Window,
 )
 from graft_operator.reconcile.phases import modelrelease_phase
+from graft_operator.reconcile.support import LOCAL_SHELL
 from tests.builders import NOW, a_release
 from tests.operator.reconcile.upkeep import check_status, difference
 from tests.operator.reconcile.views import a_window
@@ -65,6 +67,7 @@ class ReleaseWorld:
     version: int = 1
     has_metrics: bool = True
     is_gone: bool = False
+    refusals: KeptRefusals = field(default_factory=lambda: KeptRefusals(LOCAL_SHELL))
     known: dict[str, str] = field(default_factory=dict[str, str])
     earned: dict[tuple[str, str], int] = field(default_factory=dict[tuple[str, str], int])
     """Highest weight that a Pass allowed, by (revision, candidate's birth)."""
@@ -99,6 +102,7 @@ class ReleaseWorld:
             windows=windows,
             known=dict(self.known),
             url="http://127.0.0.1:8080",
+            spec_refusals=self.refusals.of(self.release),
         )
 
     def run_pass(

@@ -4,8 +4,10 @@ Docstrings under the fields become the CRD's descriptions, so they are written f
 Numbers with a fraction are decimal strings, as the Kubernetes API conventions ask.
 """
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Annotated, ClassVar, Self
+from functools import cache
+from typing import Annotated, ClassVar, Final, ParamSpec, Self, TypeVar, cast
 
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic.alias_generators import to_camel
@@ -28,6 +30,8 @@ __all__ = [
     "SecretRef",
     "Sha256",
     "Timestamp",
+    "filled",
+    "unchecked",
 ]
 
 MAX_LIST = 64
@@ -61,17 +65,77 @@ class KubeModel(BaseModel):
     cel: ClassVar[tuple[Cel, ...]] = ()
     """Rules over this object; they become `x-kubernetes-validations` and are evaluated as they stand by the local shell."""
 
+    def __eq__(self, other: object) -> bool:
+        """Say whether it is the same kind with the same fields: all that pydantic's own comes to where nothing is extra or private."""
+        return vars(self) == vars(other) if type(self) is type(other) else NotImplemented
+
+    def __hash__(self) -> int:
+        """Hash the fields, which always stand in the order of the model."""
+        return hash((type(self), *self.__dict__.values()))
+
     def replaced(self, **values: object) -> Self:
-        """Copy with other values, which nobody validates: what `model_copy` does, at a fifth of its cost."""
+        """Copy with other values, which nobody validates: `model_copy` at a fifth of its cost. In the copy every field counts as set."""
+        return self.with_fields(values)
+
+    def with_fields(self, values: Mapping[str, object]) -> Self:
+        """Copy with these values by name, as `replaced`."""
         cls = type(self)
-        copy = cls.__new__(cls)
-        # The four attributes of which pydantic says that every model has them; a frozen one takes them only this way.
-        fill = object.__setattr__
-        fill(copy, "__dict__", {**self.__dict__, **values})
-        fill(copy, "__pydantic_fields_set__", self.__pydantic_fields_set__.union(values))
-        fill(copy, "__pydantic_extra__", None)
-        fill(copy, "__pydantic_private__", None)
-        return copy
+        return filled(cls, {**self.__dict__, **values}, _every_field(cls))
+
+
+ModelT = TypeVar("ModelT", bound=KubeModel)
+ParamsT = ParamSpec("ParamsT")
+
+
+def unchecked(model: Callable[ParamsT, ModelT]) -> Callable[ParamsT, ModelT]:
+    """Return what makes a model of values that our own code made and that nobody needs to validate, at half the cost of a call.
+
+    Args:
+        model: A model; the values are given as to itself.
+
+    Returns:
+        A function; in what it makes every field counts as set.
+    """
+    cls = cast("type[ModelT]", model)
+    # In the order of the fields, which is that of the model's JSON; the required ones are among the values.
+    blank = {name: cast("object", field.default) for name, field in cls.model_fields.items()}
+
+    def make(*_: ParamsT.args, **values: ParamsT.kwargs) -> ModelT:
+        return filled(cls, {**blank, **values}, _every_field(cls))
+
+    return make
+
+
+@cache
+def _every_field(cls: type[KubeModel]) -> set[str]:
+    return set(cls.model_fields)
+
+
+# The four attributes of which pydantic says that every model has them; a frozen one takes them only from their descriptors.
+_set_fields: Final[Callable[[object, object], None]] = vars(BaseModel)["__dict__"].__set__
+_set_told: Final[Callable[[object, object], None]] = vars(BaseModel)["__pydantic_fields_set__"].__set__
+_set_extra: Final[Callable[[object, object], None]] = vars(BaseModel)["__pydantic_extra__"].__set__
+_set_private: Final[Callable[[object, object], None]] = vars(BaseModel)["__pydantic_private__"].__set__
+_new: Final = object.__new__
+
+
+def filled(cls: type[ModelT], fields: dict[str, object], told: set[str]) -> ModelT:
+    """Make a model of valid values, which nobody checks; `unchecked` and `replaced` are easier to hold right.
+
+    Args:
+        cls: The model.
+        fields: Every field, in the model's order; the dict becomes the model's own.
+        told: Fields that count as set; several models may share it.
+
+    Returns:
+        The model.
+    """
+    made = _new(cls)
+    _set_fields(made, fields)
+    _set_told(made, told)
+    _set_extra(made, None)
+    _set_private(made, None)
+    return made
 
 
 DecimalString = Annotated[str, Field(pattern=r"^-?[0-9]{1,12}(\.[0-9]{1,12})?([eE][-+]?[0-9]{1,2})?$", max_length=32)]

@@ -2,14 +2,14 @@
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 
 from pydantic import Field
 
-from graft_core.api.base import KubeModel, Timestamp
+from graft_core.api.base import KubeModel, Timestamp, filled
 from graft_core.clock import to_rfc3339
 
-__all__ = ["Condition", "ConditionStatus", "find_condition", "is_condition", "set_condition"]
+__all__ = ["Condition", "ConditionStatus", "find_condition", "is_condition", "make_condition", "set_condition"]
 
 ConditionStatus = Literal["True", "False", "Unknown"]
 
@@ -29,6 +29,39 @@ class Condition(KubeModel):
     """metadata.generation that the condition was made from."""
     last_transition_time: Timestamp
     """When `status` last changed."""
+
+
+_FIELDS: Final = set(Condition.model_fields)
+
+
+def make_condition(
+    kind: str, status: ConditionStatus, reason: str, message: str, generation: int, transition: str
+) -> Condition:
+    """Make a condition of values that fit, which nobody checks, at a third of the cost: a pass that changes something makes several.
+
+    Args:
+        kind: Its type.
+        status: True, False or Unknown.
+        reason: CamelCase, at most 64 letters.
+        message: At most 1,024 characters.
+        generation: metadata.generation that it was decided on.
+        transition: RFC 3339, when `status` last changed.
+
+    Returns:
+        The condition.
+    """
+    return filled(
+        Condition,
+        {
+            "type": kind,
+            "status": status,
+            "reason": reason,
+            "message": message,
+            "observed_generation": generation,
+            "last_transition_time": transition,
+        },
+        _FIELDS,
+    )
 
 
 def find_condition(conditions: Sequence[Condition], kind: str) -> Condition | None:

@@ -15,6 +15,7 @@ from graft_operator.cluster.release_moves import Mover, Origin, ReleaseDefaults
 from graft_operator.cluster.release_probe import Probe
 from graft_operator.cluster.release_view import find_foreign, read_job, read_pods, read_services, read_view
 from graft_operator.ports import CONFIG_MAPS, Cluster, Json
+from graft_operator.reconcile.acceptance import KeptRefusals
 from graft_operator.reconcile.cluster_release_support import ON_CLUSTER
 from graft_operator.reconcile.decision import (
     CreateArm,
@@ -34,7 +35,7 @@ from graft_operator.reconcile.kube.target import resolve_cluster_target, secrets
 from graft_operator.reconcile.kube.view import SLOTS, KubeView, Strategy, slot_name
 from graft_operator.reconcile.modelrelease import decide_modelrelease
 from graft_operator.reconcile.observed import NotYet, ObservedModelRelease, Policy, Target, Wanted
-from graft_operator.reconcile.support import Refusal, find_refusals
+from graft_operator.reconcile.support import Refusal
 from graft_operator.render.kube.http_route import host_of
 from graft_operator.render.kube.predictor_pod import PodAccess
 from graft_operator.render.kube.record import record_name
@@ -78,6 +79,7 @@ class ClusterReleaseShell:
         self._figures = figures
         self._mover = Mover(cluster, defaults)
         self._probe = Probe(cluster, defaults.predictor.image)
+        self._refusals = KeptRefusals(ON_CLUSTER)
         self._passes: dict[str, _Pass] = {}
 
     async def decide(self, release: ModelRelease, now: datetime) -> ModelReleaseDecision:
@@ -92,6 +94,7 @@ class ClusterReleaseShell:
             foreign=foreign,
             policy=self._policy,
             capabilities=ON_CLUSTER,
+            spec_refusals=self._refusals.of(release),
             refusals=self._limits(release, origin, services),
         )
         probing: Probing | None = None
@@ -142,6 +145,7 @@ class ClusterReleaseShell:
     def forget(self, uid: str) -> None:
         """Forget a release that is gone."""
         self._passes.pop(uid, None)
+        self._refusals.forget(uid)
         self._figures.forget(uid)
         self._probe.forget(uid)
 
@@ -260,5 +264,5 @@ def _may_begin(observed: ObservedModelRelease) -> bool:
         and not observed.foreign
         and not observed.refusals
         and release.metadata.deletion_timestamp is None
-        and not find_refusals(release.spec, ON_CLUSTER.modelrelease)
+        and not observed.spec_refusals
     )

@@ -13,6 +13,7 @@ from graft_operator.local.documents import ObjectKey
 from graft_operator.local.gateway import Gateway, Split
 from graft_operator.local.metrics import ArmSource, Metrics
 from graft_operator.local.objects import ObjectStore
+from graft_operator.reconcile.acceptance import KeptRefusals
 from graft_operator.reconcile.decision import (
     AddFinalizer,
     CreateArm,
@@ -26,6 +27,7 @@ from graft_operator.reconcile.decision import (
 from graft_operator.reconcile.figures import wanted_since
 from graft_operator.reconcile.modelrelease import decide_modelrelease
 from graft_operator.reconcile.observed import Arm, ArtifactAbsent, ObservedModelRelease, Policy, Wanted, Window
+from graft_operator.reconcile.support import LOCAL_SHELL
 from graft_operator.reconcile.target import check_job, resolve_target
 from graft_operator.render.predictor_config import render_arm
 from graft_operator.render.revision import revision_of
@@ -53,6 +55,7 @@ class ReleaseShell:
         self._artifacts = artifacts
         self._clock = clock
         self._policy = policy
+        self._refusals = KeptRefusals(LOCAL_SHELL)
 
     async def decide(self, release: ModelRelease, now: datetime) -> ModelReleaseDecision:
         """Observe one release and decide."""
@@ -70,6 +73,7 @@ class ReleaseShell:
             known=self._arms.known(meta.uid),
             url=f"{self._gateway.url}/{meta.namespace}/{meta.name}",
             policy=self._policy,
+            spec_refusals=self._refusals.of(release),
         )
         return decide_modelrelease(observed, now)
 
@@ -113,6 +117,7 @@ class ReleaseShell:
     def forget(self, uid: str) -> None:
         """Forget a release that is gone."""
         self._metrics.forget(uid)
+        self._refusals.forget(uid)
         if not self._arms.of(uid):
             self._arms.forget_release(uid)
 

@@ -1,28 +1,28 @@
 """Row 4 of `modelrelease`: what takes a candidate back."""
 
-from graft_core.api.v1alpha1.modelrelease import CandidateStatus, Verdict
 from graft_core.api.v1alpha1.rollout import OnFailure
-from graft_operator.reconcile.analysis import StepVerdict
+from graft_operator.reconcile.analysis import FAIL, StepVerdict
 from graft_operator.reconcile.release_pass import ReleasePass
 from graft_operator.reconcile.steps import find_inconclusive
+from graft_operator.reconcile.trial import Trial
 
 __all__ = ["find_abort_cause", "is_interrupted"]
 
 
 def find_abort_cause(
-    this: ReleasePass, candidate: CandidateStatus, verdict: StepVerdict | None, *, is_frozen: bool
+    this: ReleasePass, candidate: Trial, verdict: StepVerdict | None, *, is_frozen: bool
 ) -> tuple[str, str] | None:
     """Return reason and message where the candidate must go."""
     if this.spec.abort:
         return "Aborted", "spec.abort is true"
-    if verdict is not None and verdict.verdict is Verdict.FAIL:
+    if verdict is not None and verdict.verdict is FAIL:
         return "AnalysisFailed", verdict.message
     if is_frozen:
         return None
     return _unhealthy(this, candidate) or _overdue(this, candidate) or _undecided(this, candidate, verdict)
 
 
-def is_interrupted(this: ReleasePass, candidate: CandidateStatus) -> bool:
+def is_interrupted(this: ReleasePass, candidate: Trial) -> bool:
     """Say whether an abort has written the candidate's weight as 0 and then died, so that it must be finished."""
     was = this.status.candidate
     return (
@@ -33,7 +33,7 @@ def is_interrupted(this: ReleasePass, candidate: CandidateStatus) -> bool:
     )
 
 
-def _unhealthy(this: ReleasePass, candidate: CandidateStatus) -> tuple[str, str] | None:
+def _unhealthy(this: ReleasePass, candidate: Trial) -> tuple[str, str] | None:
     if candidate.unready_since is None:
         return None
     grace_s = this.seen.policy.unready_grace_s
@@ -44,7 +44,7 @@ def _unhealthy(this: ReleasePass, candidate: CandidateStatus) -> tuple[str, str]
     return "Unhealthy", f"not ready for over {grace_s:.0f} s: {this.arm_message(candidate.revision)}"
 
 
-def _overdue(this: ReleasePass, candidate: CandidateStatus) -> tuple[str, str] | None:
+def _overdue(this: ReleasePass, candidate: Trial) -> tuple[str, str] | None:
     """A candidate that never got ready, or whose weight the gateway never acknowledged."""
     deadline_s = this.rollout.progress_deadline_seconds
     if candidate.ready_at is None:
@@ -60,7 +60,7 @@ def _overdue(this: ReleasePass, candidate: CandidateStatus) -> tuple[str, str] |
     return "ProgressDeadlineExceeded", f"no progress within progressDeadlineSeconds {deadline_s}: {what}"
 
 
-def _undecided(this: ReleasePass, candidate: CandidateStatus, verdict: StepVerdict | None) -> tuple[str, str] | None:
+def _undecided(this: ReleasePass, candidate: Trial, verdict: StepVerdict | None) -> tuple[str, str] | None:
     """A step without a verdict by its deadline, or without figures past their grace, where spec.rollout.onFailure is Rollback."""
     if verdict is None or this.rollout.on_failure is OnFailure.PAUSE:
         return None

@@ -56,10 +56,8 @@ def adopt(this: JobPass, artifact: ArtifactFound | ArtifactReported) -> FineTune
     ttl_s = this.spec.runtime.ttl_seconds_after_finished
     if failed:
         message = f"{len(failed)} of {len(gates)} gates do not hold: " + "; ".join(map(_told, failed))
-        this.draft.condition("GatesPassed", "False", "GatesFailed", message, is_warning=True)
-        this.draft.condition(
-            "Failed", "True", "GatesFailed", f"{message}. The artifact is kept and can't be released", is_warning=True
-        )
+        this.draft.warn("GatesPassed", "False", "GatesFailed", message)
+        this.draft.warn("Failed", "True", "GatesFailed", f"{message}. The artifact is kept and can't be released")
     else:
         held = f"all {len(gates)} gates hold" if gates else "no gates were asked for"
         this.draft.condition("GatesPassed", "True", "GatesPassed" if gates else "NoGates", held)

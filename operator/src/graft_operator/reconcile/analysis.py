@@ -13,23 +13,33 @@ behind `Judge` without a change to the machine. `minDuration` and `minRequests` 
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime
+from operator import itemgetter
 from types import MappingProxyType
-from typing import Final, NamedTuple, Protocol
+from typing import Any, Final, NamedTuple, Protocol
 
+from graft_core.api.base import filled
 from graft_core.api.v1alpha1.modelrelease import AnalysisStatus, Verdict
 from graft_core.api.v1alpha1.rollout import AnalysisCheck, AnalysisMetric
 from graft_operator.reconcile.observed import Window
 
-__all__ = ["Judge", "Question", "StepVerdict", "judge_thresholds"]
+__all__ = ["CONTINUE", "FAIL", "INCONCLUSIVE", "PASS", "Judge", "Question", "StepVerdict", "judge_thresholds"]
 
 WATCH_STEP: Final = -1
 """Step index of the watch after promotion."""
 TOLERANCE: Final = 1e-9
 """Bounds are inclusive, also where a difference of two shares misses one by a rounding error."""
+MAX_DETAIL: Final = 256
+"""Characters of a look's detail: the API's bound."""
 _QUANTILE: Final = 0.95
-_WORST_FIRST: Final = (Verdict.FAIL, Verdict.INCONCLUSIVE, Verdict.CONTINUE)
+_INFINITE: Final = math.inf
+# By names of their own: what an enum's class is asked for goes through its metaclass, at the cost of a call.
+PASS: Final = Verdict.PASS
+FAIL: Final = Verdict.FAIL
+CONTINUE: Final = Verdict.CONTINUE
+INCONCLUSIVE: Final = Verdict.INCONCLUSIVE
+_WORST_FIRST: Final = (FAIL, INCONCLUSIVE, CONTINUE)
 _NOTHING: Final[Mapping[str, float]] = MappingProxyType({})
 
 
@@ -72,111 +82,121 @@ def judge_thresholds(question: Question, now: datetime) -> StepVerdict:
     """Judge by absolute and relative bounds with minimum samples."""
     fault = _find_fault(question.candidate, question.candidate_revision, question, now)
     if fault is not None or question.candidate is None:
-        return StepVerdict(Verdict.INCONCLUSIVE, (), fault or "")
+        return StepVerdict(INCONCLUSIVE, (), fault or "")
     stable_fault = _find_fault(question.stable, question.stable_revision, question, now)
     looks = tuple([_look(question, check, question.candidate, stable_fault) for check in question.checks])
-    verdicts = [look.verdict for look in looks]
-    for verdict in _WORST_FIRST:
-        if verdict in verdicts:
-            told = "; ".join([f"{look.metric}: {look.detail}" for look in looks if look.verdict is verdict])
-            return StepVerdict(verdict, looks, told)
+    for look in looks:
+        if look.verdict is not PASS:
+            return _worst(looks)
     message = (
         f"{len(looks)} checks pass"
         if looks
         else "no checks are set: readiness, minDuration and minRequests alone decide"
     )
-    return StepVerdict(Verdict.PASS, looks, message)
+    return StepVerdict(PASS, looks, message)
 
 
-class _Measure(NamedTuple):
-    value: float
-    samples: int
-    shown: str
+def _worst(looks: tuple[AnalysisStatus, ...]) -> StepVerdict:
+    """Sum up looks of which not every one passes."""
+    verdicts = [look.verdict for look in looks]
+    verdict = next(verdict for verdict in _WORST_FIRST if verdict in verdicts)
+    told = "; ".join([f"{look.metric}: {look.detail}" for look in looks if look.verdict is verdict])
+    return StepVerdict(verdict, looks, told)
 
 
-_UNSEEN: Final = _Measure(0.0, 0, "")
+_Measure = tuple[float, int, str]
+"""Value, samples, and the value as it is shown."""
+_UNSEEN: Final = (0.0, 0, "")
+_LOOK_FIELDS: Final = set(AnalysisStatus.model_fields)
+
+
+_Bounds = tuple[AnalysisMetric, int, str | None, str | None, str | None, str | None, str | None]
+"""A check's fields, read in one go: one by one, each takes the detour over pydantic's __getattr__."""
+_read_bounds: Final[Callable[[Mapping[str, Any]], _Bounds]] = itemgetter(
+    "metric", "min_samples", "min", "max", "min_delta", "max_delta", "max_ratio"
+)
 
 
 def _look(question: Question, check: AnalysisCheck, candidate: Window, stable_fault: str | None) -> AnalysisStatus:
     """Judge one check on a candidate whose figures are sound."""
-    mine = _measure(candidate, check.metric)
-    compares = check.min_delta is not None or check.max_delta is not None or check.max_ratio is not None
+    bounds = _read_bounds(check.__dict__)
+    metric, least, _, _, min_delta, max_delta, max_ratio = bounds
+    measure = _MEASURES[metric]
+    mine = measure(candidate)
     theirs: _Measure | None = None
-    if compares and question.step == WATCH_STEP and check.metric in question.recorded:
-        theirs = _measured(question.recorded[check.metric], check.min_samples)
-    elif compares and stable_fault is None and question.stable is not None:
-        theirs = _measure(question.stable, check.metric)
-    verdict, detail = _judge_check(check, mine, theirs, stable_fault or "", compares=compares)
-    return AnalysisStatus(
-        step=question.step,
-        metric=check.metric,
-        stable="" if theirs is None else theirs.shown,
-        candidate=mine.shown,
-        samples=mine.samples,
-        verdict=verdict,
-        detail=detail[:256],
+    if max_delta is not None or max_ratio is not None or min_delta is not None:
+        if question.step == WATCH_STEP and metric in question.recorded:
+            recorded = question.recorded[metric]
+            theirs = (recorded, least, _shown(recorded))
+        elif stable_fault is None and question.stable is not None:
+            theirs = measure(question.stable)
+    verdict, detail = _judge_check(bounds, mine, theirs, stable_fault)
+    return filled(
+        AnalysisStatus,
+        {
+            "step": question.step,
+            "metric": metric,
+            "stable": "" if theirs is None else theirs[2],
+            "candidate": mine[2],
+            "samples": mine[1],
+            "verdict": verdict,
+            "detail": detail if len(detail) <= MAX_DETAIL else detail[:MAX_DETAIL],
+        },
+        _LOOK_FIELDS,
     )
 
 
 def _judge_check(
-    check: AnalysisCheck, mine: _Measure, theirs: _Measure | None, stable_fault: str, *, compares: bool
+    bounds: _Bounds, mine: _Measure, theirs: _Measure | None, stable_fault: str | None
 ) -> tuple[Verdict, str]:
-    least = check.min_samples
-    if mine.samples < least:
-        return Verdict.CONTINUE, f"{mine.samples} of {least} samples at the candidate"
-    broken = _absolute_fault(check, mine)
-    if broken:
-        return Verdict.FAIL, broken
-    if not compares:
-        return Verdict.PASS, f"{mine.shown} is within its bounds"
+    value, samples, shown = mine
+    _, least, low, high, min_delta, max_delta, ratio = bounds
+    if samples < least:
+        return CONTINUE, f"{samples} of {least} samples at the candidate"
+    if high is not None and value > float(high) + TOLERANCE:
+        return FAIL, f"{shown} is over max {high}"
+    if low is not None and value < float(low) - TOLERANCE:
+        return FAIL, f"{shown} is under min {low}"
+    if min_delta is None and max_delta is None and ratio is None:
+        return PASS, f"{shown} is within its bounds"
     if theirs is None:
-        return Verdict.INCONCLUSIVE, stable_fault or "nothing to compare with"
-    if theirs.samples < least:
-        return Verdict.CONTINUE, f"{theirs.samples} of {least} samples at the stable arm"
-    broken = _relative_fault(check, mine.value, theirs.value)
-    pair = f"{mine.shown} against {theirs.shown} is"
-    return (Verdict.FAIL, f"{pair} {broken}") if broken else (Verdict.PASS, f"{pair} within its bounds")
+        return INCONCLUSIVE, stable_fault or "nothing to compare with"
+    other, samples, other_shown = theirs
+    if samples < least:
+        return CONTINUE, f"{samples} of {least} samples at the stable arm"
+    broken = _relative_fault(bounds, value, other)
+    if broken:
+        return FAIL, f"{shown} against {other_shown} is {broken}"
+    return PASS, f"{shown} against {other_shown} is within its bounds"
 
 
-def _absolute_fault(check: AnalysisCheck, mine: _Measure) -> str:
-    if check.max is not None and mine.value > float(check.max) + TOLERANCE:
-        return f"{mine.shown} is over max {check.max}"
-    if check.min is not None and mine.value < float(check.min) - TOLERANCE:
-        return f"{mine.shown} is under min {check.min}"
-    return ""
-
-
-def _relative_fault(check: AnalysisCheck, mine: float, theirs: float) -> str:
+def _relative_fault(bounds: _Bounds, mine: float, theirs: float) -> str:
     delta = mine - theirs
-    if check.max_delta is not None and delta > float(check.max_delta) + TOLERANCE:
-        return f"{_shown(delta)} more, over maxDelta {check.max_delta}"
-    if check.min_delta is not None and delta < float(check.min_delta) - TOLERANCE:
-        return f"{_shown(delta)} more, under minDelta {check.min_delta}"
-    if check.max_ratio is not None and mine > float(check.max_ratio) * theirs + TOLERANCE:
-        return f"over maxRatio {check.max_ratio}"
+    _, _, _, _, least, most, ratio = bounds
+    if most is not None and delta > float(most) + TOLERANCE:
+        return f"{_shown(delta)} more, over maxDelta {most}"
+    if least is not None and delta < float(least) - TOLERANCE:
+        return f"{_shown(delta)} more, under minDelta {least}"
+    if ratio is not None and mine > float(ratio) * theirs + TOLERANCE:
+        return f"over maxRatio {ratio}"
     return ""
 
 
-def _measure(window: Window, metric: AnalysisMetric) -> _Measure:
-    match metric:
-        case AnalysisMetric.ERROR_RATE:
-            return _share(window.errors, window.requests)
-        case AnalysisMetric.GUARDRAIL_BLOCK_RATE:
-            return _share(window.blocked, window.requests)
-        case AnalysisMetric.FEEDBACK_SCORE:
-            return _share(window.feedback_sum, window.feedback_count)
-        case AnalysisMetric.LATENCY_P95:
-            return _percentile(window.latency)
-        case AnalysisMetric.TIME_TO_FIRST_TOKEN_P95:
-            return _percentile(window.first_token)
+def _error_rate(window: Window) -> _Measure:
+    return _share(window.errors, window.ok + window.errors + window.blocked)
 
 
-def _measured(value: float, samples: int) -> _Measure:
-    return _Measure(value, samples, _shown(value))
+def _block_rate(window: Window) -> _Measure:
+    return _share(window.blocked, window.ok + window.errors + window.blocked)
 
 
 def _share(part: float, whole: float) -> _Measure:
-    return _measured(part / whole, int(whole)) if whole >= 1 else _UNSEEN
+    if whole < 1:
+        return _UNSEEN
+    if not part:
+        return 0.0, int(whole), "0"
+    value = part / whole
+    return value, int(whole), _shown(value)
 
 
 def _percentile(buckets: tuple[tuple[float, float], ...]) -> _Measure:
@@ -189,9 +209,18 @@ def _percentile(buckets: tuple[tuple[float, float], ...]) -> _Measure:
         if count >= rank:
             inside = count - below
             value = lower if math.isinf(bound) else lower + (bound - lower) * (rank - below) / inside
-            return _measured(value, int(total))
+            return value, int(total), _shown(value)
         lower, below = bound, count
-    return _measured(lower, int(total))
+    return lower, int(total), _shown(lower)
+
+
+_MEASURES: Final[Mapping[AnalysisMetric, Callable[[Window], _Measure]]] = {
+    AnalysisMetric.ERROR_RATE: _error_rate,
+    AnalysisMetric.GUARDRAIL_BLOCK_RATE: _block_rate,
+    AnalysisMetric.FEEDBACK_SCORE: lambda window: _share(window.feedback_sum, window.feedback_count),
+    AnalysisMetric.LATENCY_P95: lambda window: _percentile(window.latency),
+    AnalysisMetric.TIME_TO_FIRST_TOKEN_P95: lambda window: _percentile(window.first_token),
+}
 
 
 def _find_fault(window: Window | None, revision: str, question: Question, now: datetime) -> str | None:
@@ -202,29 +231,37 @@ def _find_fault(window: Window | None, revision: str, question: Question, now: d
         return f"metrics are labelled revision {window.revision!r}, expected {revision!r}"
     if window.since < question.since:
         return f"metrics of revision {revision} start before the step's weight was observed"
-    age_s = (now - window.scraped_at).total_seconds()
-    if not -question.stale_after_s <= age_s <= question.stale_after_s:
-        return f"metrics of revision {revision} are older than {question.stale_after_s:.0f} s, or from the future"
+    age_s, stale_s = (now - window.scraped_at).total_seconds(), question.stale_after_s
+    if not -stale_s <= age_s <= stale_s:
+        return f"metrics of revision {revision} are older than {stale_s:.0f} s, or from the future"
     if not _is_sound(window):
         return f"metrics of revision {revision} hold NaN, infinite, negative or falling counters"
     return None
 
 
 def _is_sound(window: Window) -> bool:
-    # Comparisons are said such that a NaN fails them too: nothing is above or below it.
-    for count in (window.ok, window.errors, window.blocked, window.feedback_sum, window.feedback_count):
-        if not 0 <= count < math.inf:
-            return False
-    return _is_histogram(window.latency) and _is_histogram(window.first_token)
+    # Comparisons are said such that a NaN, also that of a sum, fails them: nothing is above or below it.
+    ok, errors, blocked = window.ok, window.errors, window.blocked
+    score, scores = window.feedback_sum, window.feedback_count
+    return (
+        ok + errors + blocked + score + scores < _INFINITE
+        and ok >= 0
+        and errors >= 0
+        and blocked >= 0
+        and score >= 0
+        and scores >= 0
+        and (not window.latency or _is_histogram(window.latency))
+        and (not window.first_token or _is_histogram(window.first_token))
+    )
 
 
 def _is_histogram(buckets: tuple[tuple[float, float], ...]) -> bool:
-    bound_before, count_before = -math.inf, 0.0
+    last_bound, last_count = -_INFINITE, 0.0
     for bound, count in buckets:
-        if not (bound > bound_before and count_before <= count < math.inf):
+        if not (bound > last_bound and count >= last_count):
             return False
-        bound_before, count_before = bound, count
-    return True
+        last_bound, last_count = bound, count
+    return last_count < _INFINITE
 
 
 def _shown(value: float) -> str:

@@ -159,7 +159,7 @@ StatusT = TypeVar("StatusT", FineTuneJobStatus, ModelReleaseStatus)
 ActionT = TypeVar("ActionT", FineTuneJobAction, ModelReleaseAction)
 
 
-@dataclass(frozen=True)
+@dataclass(slots=True)
 class Decision(Generic[StatusT, ActionT]):
     """The outcome of one `decide`."""
 
@@ -173,11 +173,11 @@ class Decision(Generic[StatusT, ActionT]):
     """Seconds until time alone may change the decision; None: only when something changes."""
 
 
-@dataclass(frozen=True)
+@dataclass(slots=True)
 class FineTuneJobDecision(Decision[FineTuneJobStatus, FineTuneJobAction]):
     """The outcome of one pass over a FineTuneJob."""
 
 
-@dataclass(frozen=True)
+@dataclass(slots=True)
 class ModelReleaseDecision(Decision[ModelReleaseStatus, ModelReleaseAction]):
     """The outcome of one pass over a ModelRelease."""

@@ -5,17 +5,19 @@ A condition that changes its status or reason is told as an event too, so that e
 
 from datetime import datetime
 from functools import lru_cache
-from typing import Final, Generic
+from typing import Final, Generic, Literal
 
-from graft_core.api.conditions import Condition, ConditionStatus
+from graft_core.api.conditions import Condition, ConditionStatus, make_condition
 from graft_core.clock import from_rfc3339, to_rfc3339
 from graft_core.errors import Corrupt
 from graft_operator.reconcile.decision import Event, StatusT
 
 __all__ = ["Draft", "clip", "parse_time", "seconds_between"]
 
-MESSAGE_BYTES = 640
+MESSAGE_BYTES: Final = 640
 """UTF-8 bytes of a condition's message: with at most ten conditions they take a fifth of a status of 32 KiB."""
+SHORT: Final = MESSAGE_BYTES // 4
+"""Characters that fit whatever they are: none takes more than four bytes."""
 _read: Final = lru_cache(maxsize=512)(from_rfc3339)
 """The time stamps of a status stay for hours, and every pass reads them."""
 
@@ -23,7 +25,7 @@ _read: Final = lru_cache(maxsize=512)(from_rfc3339)
 class Draft(Generic[StatusT]):
     """Changes to one status; lives for one pass."""
 
-    def __init__(self, status: StatusT, *, generation: int, now: datetime) -> None:
+    def __init__(self, status: StatusT, generation: int, now: datetime) -> None:
         self.old: StatusT = status
         self.by_type = {condition.type: condition for condition in status.conditions}
         """The conditions as they stand."""
@@ -36,43 +38,57 @@ class Draft(Generic[StatusT]):
 
     def put(self, **values: object) -> None:
         """Set fields of the status by their Python names."""
+        fields = self.old.__dict__
         for name, value in values.items():
-            old = getattr(self.old, name)
+            old = fields[name]
             if old is not value and old != value:
                 self._changes[name] = value
             elif name in self._changes:
                 del self._changes[name]
 
-    def condition(
-        self, kind: str, status: ConditionStatus, reason: str, message: str, *, is_warning: bool = False
-    ) -> None:
+    def condition(self, kind: str, status: ConditionStatus, reason: str, message: str) -> None:
         """Set a condition; a change of its status or reason becomes an event."""
         old = self.by_type.get(kind)
-        if old is not None and self._says(old, status, reason, message):
-            return
-        text, reason = clip(message, MESSAGE_BYTES), _camel(reason)
-        if old is None:
-            self.by_type[kind] = Condition(
-                type=kind,
-                status=status,
-                reason=reason,
-                message=text,
-                observed_generation=self._generation,
-                last_transition_time=self.stamp,
-            )
-        elif self._says(old, status, reason, text):
-            return
-        else:
-            self.by_type[kind] = old.replaced(
-                status=status,
-                reason=reason,
-                message=text,
-                observed_generation=self._generation,
-                last_transition_time=old.last_transition_time if old.status == status else self.stamp,
-            )
+        if old is not None:
+            # Nearly every condition of nearly every pass ends here. A model's fields lie in its __dict__; read one by one, each takes
+            # the detour over pydantic's __getattr__.
+            said = old.__dict__
+            if (
+                said["message"] == message
+                and said["reason"] == reason
+                and said["status"] == status
+                and said["observed_generation"] == self._generation
+            ):
+                return
+        self._change(old, kind, status, reason, message, "Normal")
+
+    def warn(self, kind: str, status: ConditionStatus, reason: str, message: str) -> None:
+        """Set a condition that somebody should know of: its event is a warning."""
+        self._change(self.by_type.get(kind), kind, status, reason, message, "Warning")
+
+    def _change(
+        self,
+        old: Condition | None,
+        kind: str,
+        status: ConditionStatus,
+        reason: str,
+        message: str,
+        severity: Literal["Normal", "Warning"],
+    ) -> None:
+        text = message if len(message) <= SHORT else clip(message, MESSAGE_BYTES)
+        reason = _camel(reason)
+        since, is_news = "", True
+        if old is not None:
+            said = old.__dict__
+            if said["status"] == status:
+                since = said["last_transition_time"]
+                is_news = said["reason"] != reason
+                if not is_news and said["message"] == text and said["observed_generation"] == self._generation:
+                    return
+        self.by_type[kind] = make_condition(kind, status, reason, text, self._generation, since or self.stamp)
         self._is_changed = True
-        if old is None or old.status != status or old.reason != reason:
-            self.tell(reason, text, is_warning=is_warning)
+        if is_news:
+            self._tell(severity, reason, text)
 
     @property
     def stamp(self) -> str:
@@ -91,32 +107,32 @@ class Draft(Generic[StatusT]):
         """Return the condition of this type as it stands."""
         return self.by_type.get(kind)
 
-    def _says(self, old: Condition, status: ConditionStatus, reason: str, message: str) -> bool:
-        return (
-            old.message == message
-            and old.reason == reason
-            and old.status == status
-            and old.observed_generation == self._generation
-        )
-
     def tell(self, reason: str, message: str, *, is_warning: bool = False) -> None:
         """Add an event; what two conditions say alike is told once."""
+        self._tell("Warning" if is_warning else "Normal", reason, message)
+
+    def _tell(self, severity: Literal["Normal", "Warning"], reason: str, message: str) -> None:
         for event in self.events:
             if event.reason == reason and event.message == message:
                 return
-        self.events.append(Event("Warning" if is_warning else "Normal", reason, message))
+        self.events.append(Event(severity, reason, message))
 
     def finish(self, phase: str) -> StatusT:
         """Return the new status, or the old object where nothing changed."""
         if self._is_changed:
             self._changes["conditions"] = self.conditions
-        self.put(phase=phase, observed_generation=self._generation)
+        old = self.old
+        if old.phase != phase:
+            self._changes["phase"] = phase
+        if old.observed_generation != self._generation:
+            self._changes["observed_generation"] = self._generation
         if not self._changes:
-            return self.old
-        changed: StatusT = self.old.replaced(**self._changes)
+            return old
+        changed: StatusT = old.with_fields(self._changes)
         return changed
 
 
+@lru_cache(maxsize=256)
 def _camel(reason: str) -> str:
     """Keep what the API allows as a reason; those of pods and stores come from elsewhere."""
     if reason.isalpha() and reason.isascii() and reason[0].isupper():

@@ -119,7 +119,7 @@ def _refused(this: JobPass) -> FineTuneJobDecision | None:
         return None
     this.stop_clock()
     message = "; ".join(refusal.message for refusal in refusals)
-    this.draft.condition("Accepted", "False", refusals[0].reason, message, is_warning=True)
+    this.draft.warn("Accepted", "False", refusals[0].reason, message)
     return this.decide(*this.stops(StopReason.SUSPEND))
 
 
@@ -168,13 +168,12 @@ def _name_taken(this: JobPass) -> FineTuneJobDecision | None:
     """Row 7."""
     for _, child in this.children:
         if isinstance(child.state, Foreign):
-            this.draft.condition(
+            this.draft.warn(
                 "Scheduled",
                 "False",
                 "NameConflict",
                 f"the name {child.name!r} is taken by {child.state.owner}, which is not ours and is left alone; "
                 "remove or rename it, or apply this job under another name",
-                is_warning=True,
             )
             return this.go_on(again_s=CONFLICT_RETRY_S)
     return None

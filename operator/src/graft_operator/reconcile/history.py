@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Final, Literal
 
+from graft_core.api.base import unchecked
 from graft_core.api.v1alpha1.modelrelease import HistoryEntry
 from graft_operator.reconcile.draft import clip
 
@@ -13,6 +14,7 @@ MAX_ENTRIES: Final = 20
 MESSAGE_BYTES: Final = 400
 """UTF-8 bytes of a message: twenty take a quarter of a status of 32 KiB."""
 
+_entry: Final = unchecked(HistoryEntry)
 Outcome = Literal["Promoted", "RolledBack", "Superseded"]
 
 
@@ -27,7 +29,7 @@ def add(
     at: str,
 ) -> tuple[HistoryEntry, ...]:
     """Append an entry; the oldest goes where there are too many, but for the last two promotions."""
-    entry = HistoryEntry(
+    entry = _entry(
         revision=revision,
         digest=digest,
         outcome=outcome,

@@ -186,7 +186,7 @@ def train_succeeded(this: JobPass) -> FineTuneJobDecision | None:
     match this.seen.artifact:
         case ArtifactUnreachable(message=message):
             text = f"{message}; trying again until spec.runtime.activeDeadlineSeconds, if there is one"
-            this.draft.condition("Published", "Unknown", "StoreUnreachable", text, is_warning=True)
+            this.draft.warn("Published", "Unknown", "StoreUnreachable", text)
             return this.go_on(again_s=_back_off_s(this))
         case ArtifactAbsent(looked_at=looked_at) | ArtifactCorrupt(looked_at=looked_at) if looked_at < state.at:
             return this.go_on(again_s=FRESH_LOOK_S)
@@ -211,7 +211,7 @@ def _say_pending(this: JobPass, pending: Pending) -> float | None:
     if left_s > 0:
         return left_s
     message = pending.message or "no reason was given"
-    this.draft.condition("Scheduled", "False", pending.reason, f"pending for over a minute: {message}", is_warning=True)
+    this.draft.warn("Scheduled", "False", pending.reason, f"pending for over a minute: {message}")
     return None
 
 

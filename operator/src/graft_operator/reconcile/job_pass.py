@@ -68,7 +68,7 @@ class JobPass:
         """End the job; whatever still lives is stopped."""
         stops = self.stops(StopReason.END)
         self.end()
-        self.draft.condition("Failed", "True", reason, message, is_warning=True)
+        self.draft.warn("Failed", "True", reason, message)
         return self.decide(*stops, again_s=self.spec.runtime.ttl_seconds_after_finished)
 
     def end(self) -> None:

@@ -34,6 +34,7 @@ from typing import Final
 from graft_core.api.v1alpha1.modelrelease import ArmStatus
 from graft_core.api.v1alpha1.names import FINALIZER
 from graft_operator.reconcile import rollout
+from graft_operator.reconcile.acceptance import find_spec_refusals
 from graft_operator.reconcile.analysis import Judge, judge_thresholds
 from graft_operator.reconcile.decision import (
     ModelReleaseAction,
@@ -45,8 +46,6 @@ from graft_operator.reconcile.decision import (
 from graft_operator.reconcile.goal import Goal, NoGoal, find_goal
 from graft_operator.reconcile.observed import NotYet, ObservedModelRelease, Target
 from graft_operator.reconcile.release_pass import POLL_S, ReleasePass
-from graft_operator.reconcile.support import find_refusals
-from graft_operator.reconcile.validity import find_release_faults
 from graft_operator.reconcile.watch import watch_promotion
 
 __all__ = ["decide_modelrelease"]
@@ -70,11 +69,12 @@ def decide_modelrelease(
         nothing more. `Corrupt` is raised where a time stamp in the status is none, and never anything else.
     """
     this = ReleasePass(observed, now, judge)
-    if observed.release.metadata.deletion_timestamp is not None:
+    if this.metadata.deletion_timestamp is not None:
         return _delete(this)
     if observed.foreign:
         return _leave_alone(this)
     is_accepted = _accept(this)
+    _say_verified(this)
     _adopt_serving(this)
     rollout.refresh(this)
     watch_promotion(this)
@@ -99,7 +99,7 @@ def _go_on(this: ReleasePass, *, is_accepted: bool) -> ModelReleaseDecision:
 
 def _delete(this: ReleasePass) -> ModelReleaseDecision:
     """Row 1."""
-    if FINALIZER not in this.release.metadata.finalizers:
+    if FINALIZER not in this.metadata.finalizers:
         return ModelReleaseDecision(this.status)
     stable = this.stable.revision if this.stable is not None and this.stable.revision in this.arms else None
     others = [arm for arm in this.seen.arms if arm.revision != stable]
@@ -124,29 +124,30 @@ def _delete(this: ReleasePass) -> ModelReleaseDecision:
 def _leave_alone(this: ReleasePass) -> ModelReleaseDecision:
     """Row 2."""
     text = f"the service belongs to {this.seen.foreign}, the older one; nothing of it is touched. Give this release another name"
-    this.draft.condition("Accepted", "False", "Conflict", text, is_warning=True)
+    this.draft.warn("Accepted", "False", "Conflict", text)
     this.wait(CONFLICT_RETRY_S)
     return this.finish(None)
 
 
 def _accept(this: ReleasePass) -> bool:
-    refusals = (
-        *find_refusals(this.spec, this.seen.capabilities.modelrelease),
-        *find_release_faults(this.release),
-        *this.seen.refusals,
-    )
+    found = this.seen.spec_refusals
+    if found is None:
+        found = find_spec_refusals(this.spec, this.seen.capabilities)
+    refusals = (*found, *this.seen.refusals)
     if not refusals:
         this.draft.condition("Accepted", "True", "Accepted", "every field of the spec is supported")
         return True
     message = "; ".join(refusal.message for refusal in refusals)
-    this.draft.condition("Accepted", "False", refusals[0].reason, message, is_warning=True)
+    this.draft.warn("Accepted", "False", refusals[0].reason, message)
     return False
 
 
 def _adopt_serving(this: ReleasePass) -> None:
     """Row 3, first half: with no status to go by, the arm that has most of the traffic is the stable one."""
+    if this.stable is not None or this.candidate is not None:
+        return
     serving = [arm for arm in this.seen.arms if arm.weight_observed and not arm.terminating]
-    if this.stable is not None or this.candidate is not None or not serving:
+    if not serving:
         return
     arm = max(serving, key=lambda found: (found.weight_observed, found.revision))
     if this.draining is not None and this.draining.revision == arm.revision:
@@ -158,20 +159,22 @@ def _adopt_serving(this: ReleasePass) -> None:
     this.record(arm.revision, arm.digest, "Promoted", "Adopted", text)
 
 
-def _goal(this: ReleasePass, *, is_accepted: bool) -> Goal | NoGoal:
-    """Find the goal, and tell what is known of the wanted artifact (row 6)."""
+def _say_verified(this: ReleasePass) -> None:
+    """Tell what is known of the wanted artifact (row 6)."""
     target = this.seen.target
     if isinstance(target, Target):
         text = f"{target.digest} fits base {target.base_model} at {target.base_revision} and passed its gates"
         this.draft.condition("ArtifactVerified", "True", "Verified", text)
+    elif isinstance(target, NotYet):
+        this.draft.condition("ArtifactVerified", "Unknown", target.reason, target.message)
     else:
-        is_late = isinstance(target, NotYet)
-        this.draft.condition(
-            "ArtifactVerified", "Unknown" if is_late else "False", target.reason, target.message, is_warning=not is_late
-        )
+        this.draft.warn("ArtifactVerified", "False", target.reason, target.message)
+
+
+def _goal(this: ReleasePass, *, is_accepted: bool) -> Goal | NoGoal:
     if not is_accepted:
         return NoGoal("NotAccepted", "the spec is not accepted, see the condition Accepted", is_final=True)
-    return find_goal(this.spec, target, this.stable, this.history, this.seen.known)
+    return find_goal(this.spec, this.seen.target, this.stable, this.history, this.seen.known)
 
 
 def _settle(this: ReleasePass, goal: Goal | NoGoal) -> None:
@@ -191,7 +194,6 @@ def _settle(this: ReleasePass, goal: Goal | NoGoal) -> None:
                 this.remove_arm(draining.revision)
     if isinstance(goal, NoGoal) and not goal.is_final:
         return  # an unknown arm may turn out to be the one that is waited for
-    known = [wanted, *[arm.revision for arm in (this.stable, this.candidate, this.draining) if arm is not None]]
     for revision in this.arms:
-        if revision not in known:
+        if revision != wanted and not this.is_known(revision):
             this.remove_arm(revision)

@@ -322,5 +322,7 @@ class ObservedModelRelease:
     """Where the service answers."""
     policy: Policy = field(default_factory=Policy)
     capabilities: Capabilities = LOCAL_SHELL
+    spec_refusals: tuple[Refusal, ...] | None = None
+    """What `acceptance.KeptRefusals` holds of this generation of the spec; None: `decide` looks for itself."""
     refusals: tuple[Refusal, ...] = ()
     """What the shell refuses besides: by its settings, or by what the cluster has."""

@@ -1,6 +1,7 @@
 """`phase`, derived from the conditions for people to read; machines read the conditions."""
 
 from collections.abc import Mapping
+from typing import Final
 
 from graft_core.api.conditions import Condition
 from graft_core.api.v1alpha1.finetunejob import FineTuneJobPhase
@@ -10,6 +11,11 @@ __all__ = ["finetunejob_phase", "modelrelease_phase"]
 
 _TRAINED = {phase.value: phase for phase in FineTuneJobPhase}
 _PROGRESSING = {phase.value: phase for phase in ModelReleasePhase}
+# By names of their own: what an enum's class is asked for goes through its metaclass, at the cost of a call.
+_DEGRADED: Final = ModelReleasePhase.DEGRADED
+_RELEASED: Final = ModelReleasePhase.RELEASED
+_ROLLED_BACK: Final = ModelReleasePhase.ROLLED_BACK
+_PENDING: Final = ModelReleasePhase.PENDING
 
 
 def finetunejob_phase(by_type: Mapping[str, Condition]) -> FineTuneJobPhase:
@@ -39,14 +45,14 @@ def modelrelease_phase(by_type: Mapping[str, Condition]) -> ModelReleasePhase:
     """Sum the conditions of a ModelRelease up in a word."""
     ready, progressing, released = by_type.get("Ready"), by_type.get("Progressing"), by_type.get("Released")
     if ready is not None and ready.reason == "Degraded":
-        return ModelReleasePhase.DEGRADED
+        return _DEGRADED
     if progressing is not None and progressing.reason in _PROGRESSING:
         return _PROGRESSING[progressing.reason]
     if released is not None and released.status == "True":
-        return ModelReleasePhase.RELEASED
+        return _RELEASED
     if released is not None and released.reason == "RolledBack":
-        return ModelReleasePhase.ROLLED_BACK
-    return ModelReleasePhase.PENDING
+        return _ROLLED_BACK
+    return _PENDING
 
 
 def _is_true(by_type: Mapping[str, Condition], kind: str) -> bool:

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Final, Literal, TypeVar
 
-from graft_core.api.conditions import find_condition
+from graft_core.api.base import unchecked
 from graft_core.api.v1alpha1.modelrelease import AnalysisStatus, ArmStatus, CandidateStatus, DrainingStatus
 from graft_core.api.v1alpha1.names import FINALIZER
 from graft_core.api.v1alpha1.rollout import OnDrift
@@ -21,11 +21,13 @@ from graft_operator.reconcile.decision import (
 from graft_operator.reconcile.draft import Draft, parse_time, seconds_between
 from graft_operator.reconcile.observed import Arm, ObservedModelRelease, Target
 from graft_operator.reconcile.phases import modelrelease_phase
+from graft_operator.reconcile.trial import Trial
 
 __all__ = ["MAX_LOOKS", "POLL_S", "ReleasePass", "changed"]
 
 POLL_S: Final = 5.0
 """Seconds until figures or weights are looked at again where nothing tells of their change."""
+_draining: Final = unchecked(DrainingStatus)
 MAX_LOOKS: Final = 32
 """Entries of status.analysis: the API's bound."""
 
@@ -37,22 +39,29 @@ class ReleasePass:
         self.seen = observed
         self.now = now
         self.judge = judge
-        self.release = observed.release
-        self.spec = observed.release.spec
-        self.rollout = observed.release.spec.rollout
-        self.status = observed.release.status
-        self.draft = Draft(self.status, generation=observed.release.metadata.generation, now=now)
-        self.arms: Mapping[str, Arm] = {arm.revision: arm for arm in observed.arms}
+        release = observed.release
+        self.metadata = release.metadata
+        self.spec = release.spec
+        self.rollout = release.spec.rollout
+        self.steps = self.rollout.steps
+        self.status = status = release.status
+        self.draft = Draft(status, release.metadata.generation, now)
+        self.arms: dict[str, Arm] = {}
+        self.in_force: dict[str, int] = {}
+        for arm in observed.arms:
+            self.arms[arm.revision] = arm
+            if arm.weight_observed:
+                self.in_force[arm.revision] = arm.weight_observed
         self.requested = _without_zeros(observed.traffic.requested)
-        self.in_force = {arm.revision: arm.weight_observed for arm in observed.arms if arm.weight_observed}
-        self.stable: ArmStatus | None = self.status.stable
-        self.candidate: CandidateStatus | None = self.status.candidate
-        self.draining: DrainingStatus | None = self.status.draining
-        self.history = self.status.history
-        self.analysis = self.status.analysis
+        self.stable: ArmStatus | None = status.stable
+        candidate = status.candidate
+        self.candidate = None if candidate is None else Trial.of(candidate)
+        self.draining: DrainingStatus | None = status.draining
+        self.history = status.history
+        self.analysis = status.analysis
         self.creations: dict[str, CreateArm] = {}
         self.split: SetWeights | None = None
-        self.waits_s: list[float] = []
+        self.again_s: float | None = None
         self.removals: dict[str, RemoveArm] = {}
         self.is_abort = False
 
@@ -62,6 +71,15 @@ class ReleasePass:
         """Say whether the revision has an arm that can answer."""
         arm = self.arms.get(revision) if revision is not None else None
         return arm is not None and arm.ready and not arm.terminating
+
+    def is_known(self, revision: str) -> bool:
+        """Say whether the status knows the revision as the stable one, the candidate, or the one that drains."""
+        stable, candidate, draining = self.stable, self.candidate, self.draining
+        return (
+            (stable is not None and stable.revision == revision)
+            or (candidate is not None and candidate.revision == revision)
+            or (draining is not None and draining.revision == revision)
+        )
 
     def weight(self, revision: str) -> int:
         """Percent that the gateway acknowledged for a revision."""
@@ -91,7 +109,8 @@ class ReleasePass:
 
     def wait(self, seconds: float) -> None:
         """Look again by then."""
-        self.waits_s.append(seconds if seconds > 0 else 0.0)
+        if self.again_s is None or seconds < self.again_s:
+            self.again_s = seconds if seconds > 0 else 0.0
 
     def create_arm(self, revision: str, target: Target | None) -> None:
         """Make the arm where there is none; one that still terminates is waited for."""
@@ -115,12 +134,12 @@ class ReleasePass:
             self.draining = None
             return
         weight = self.weight(revision)
-        self.draining = DrainingStatus(
+        self.draining = _draining(
             revision=revision, digest=digest, weight=weight, since=self.stamp() if weight == 0 else None
         )
 
     def give_up_candidate(
-        self, outcome: Literal["RolledBack", "Superseded"], reason: str, message: str, candidate: CandidateStatus
+        self, outcome: Literal["RolledBack", "Superseded"], reason: str, message: str, candidate: Trial
     ) -> None:
         """Take the candidate back: weight 0 in this pass, drained and removed in later ones."""
         self.record(candidate.revision, candidate.digest, outcome, reason, message)
@@ -152,25 +171,36 @@ class ReleasePass:
         """
         if weights is not None:
             self._split(weights)
+        draft, was = self.draft, self.status.__dict__
+        candidate = None if self.candidate is None else self.candidate.to_status(was["candidate"])
+        # Asked one by one, as most passes change none of them.
+        if self.stable is not was["stable"]:
+            draft.put(stable=self.stable)
+        if candidate is not was["candidate"]:
+            draft.put(candidate=candidate)
+        if self.draining is not was["draining"]:
+            draft.put(draining=self.draining)
+        if self.history is not was["history"]:
+            draft.put(history=self.history)
+        if self.analysis is not was["analysis"]:
+            draft.put(analysis=self.analysis)
+        if self.seen.url != was["url"]:
+            draft.put(url=self.seen.url)
+        status = draft.finish(modelrelease_phase(draft.by_type))
+        return ModelReleaseDecision(status, self._actions(weights), tuple(draft.events), self.again_s)
+
+    def _actions(self, weights: Mapping[str, int] | None) -> tuple[ModelReleaseAction, ...]:
         actions: list[ModelReleaseAction] = []
-        if FINALIZER not in self.release.metadata.finalizers:
+        if FINALIZER not in self.metadata.finalizers:
             actions.append(AddFinalizer())
-        actions += self.creations.values()
+        if self.creations:
+            actions += self.creations.values()
         if self.split is not None:
             actions.append(self.split)
         if self.removals:
             asked = self.requested if weights is None else weights
             actions += [removal for revision, removal in self.removals.items() if not asked.get(revision)]
-        self.draft.put(
-            url=self.seen.url,
-            stable=self.stable,
-            candidate=self.candidate,
-            draining=self.draining,
-            history=self.history,
-            analysis=self.analysis,
-        )
-        status = self.draft.finish(modelrelease_phase(self.draft.by_type))
-        return ModelReleaseDecision(status, tuple(actions), tuple(self.draft.events), min(self.waits_s, default=None))
+        return tuple(actions)
 
     def _split(self, weights: Mapping[str, int]) -> None:
         """Ask for the weights, unless a person's edit is to be kept; nothing keeps a candidate from being taken back."""
@@ -181,16 +211,15 @@ class ReleasePass:
         if not self.is_abort and self._is_drift(wanted):
             # Figures from a split that nobody decided are no evidence: the step's window begins anew.
             if self.candidate is not None:
-                since = self.stamp() if self.serves(wanted) else None
-                self.candidate = changed(self.candidate, weight_since=since)
+                self.candidate.weight_since = self.stamp() if self.serves(wanted) else None
             text = f"weights were found {_told(self.requested)}, expected {_told(wanted)}"
             if self.rollout.on_drift is OnDrift.PAUSE:
                 text += "; kept, as spec.rollout.onDrift is Pause: set them back, or set it to Restore"
-                self.draft.condition("TrafficSplit", "False", "DriftPaused", text, is_warning=True)
+                self.draft.warn("TrafficSplit", "False", "DriftPaused", text)
                 return
             self.draft.tell("Drifted", f"{text}; restored", is_warning=True)
         self._say_split(wanted)
-        everyone = {revision: wanted.get(revision, 0) for revision in self.arms} | wanted
+        everyone = {**dict.fromkeys(self.arms, 0), **wanted}
         self.split = SetWeights(everyone, self.seen.traffic.resource_version)
         self.wait(POLL_S)
 
@@ -199,7 +228,7 @@ class ReleasePass:
 
         Weights that this machine itself may ask for next are no drift: a pass may have died between them and its status.
         """
-        said = find_condition(self.status.conditions, "TrafficSplit")
+        said = self.draft.find("TrafficSplit")
         if said is not None and said.reason == "DriftPaused" and self.rollout.on_drift is OnDrift.PAUSE:
             return True
         was, old = self.status.candidate, self.status.stable
@@ -210,14 +239,14 @@ class ReleasePass:
             return in_force and wanted == {old.revision: 100}
         if was.weight_since is None or self.candidate is None:
             return False
-        weight = self.rollout.steps[min(was.step, len(self.rollout.steps) - 1)].weight
+        weight = self.steps[min(was.step, len(self.steps) - 1)].weight
         if self.requested == {old.revision: 100 - weight, was.revision: weight}:
             return False
         return self.requested.get(was.revision) not in self._own_weights(was)
 
     def _own_weights(self, candidate: CandidateStatus) -> tuple[int, ...]:
-        steps = self.rollout.steps[candidate.step + 1 : candidate.step + 2]
-        return (*(step.weight for step in steps), 100)
+        steps = self.steps[candidate.step + 1 : candidate.step + 2]
+        return (*[step.weight for step in steps], 100)
 
     def _say_split(self, wanted: Mapping[str, int]) -> None:
         if self.in_force == wanted:
@@ -228,20 +257,29 @@ class ReleasePass:
         self.draft.condition("TrafficSplit", "False", "Shifting", f"the gateway is to serve {_told(wanted)}")
 
 
-ModelT = TypeVar("ModelT", ArmStatus, CandidateStatus, DrainingStatus)
+ModelT = TypeVar("ModelT", ArmStatus, DrainingStatus)
 
 
 def changed(model: ModelT, **values: object) -> ModelT:
     """Copy with other values; the same object where none differs, so that an unchanged status is not written."""
+    fields = model.__dict__
     for name, value in values.items():
-        if getattr(model, name) != value:
-            return model.replaced(**values)
+        if fields[name] != value:
+            return model.with_fields(values)
     return model
 
 
 def _told(weights: Mapping[str, int]) -> str:
+    if len(weights) == 1:  # nearly always, and no sooner sorted and joined than said
+        [(revision, weight)] = weights.items()
+        return f"{revision} {weight} %"
+    if len(weights) == 2:  # the stable arm and the candidate
+        (one, percent), (other, rest) = weights.items()
+        if one < other:
+            return f"{one} {percent} %, {other} {rest} %"
+        return f"{other} {rest} %, {one} {percent} %"
     return ", ".join([f"{revision} {weight} %" for revision, weight in sorted(weights.items())]) or "nothing"
 
 
-def _without_zeros(weights: Mapping[str, int]) -> dict[str, int]:
-    return {revision: weight for revision, weight in weights.items() if weight}
+def _without_zeros(weights: Mapping[str, int]) -> Mapping[str, int]:
+    return weights if all(weights.values()) else {revision: weight for revision, weight in weights.items() if weight}

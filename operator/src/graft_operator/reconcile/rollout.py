@@ -2,41 +2,39 @@
 
 from collections.abc import Mapping
 
-from graft_core.api.v1alpha1.modelrelease import ArmStatus, CandidateStatus
+from graft_core.api.v1alpha1.modelrelease import ArmStatus
 from graft_operator.reconcile.aborts import find_abort_cause, is_interrupted
 from graft_operator.reconcile.decision import ModelReleaseDecision
 from graft_operator.reconcile.goal import Goal, NoGoal
 from graft_operator.reconcile.release_pass import POLL_S, ReleasePass, changed
 from graft_operator.reconcile.steps import advance, judge_step, step_of
+from graft_operator.reconcile.trial import Trial
 
 __all__ = ["decide_candidate", "decide_without_candidate", "refresh"]
 
 
 def refresh(this: ReleasePass) -> None:
     """Bring what the status says of the arms up to what was observed; a flap or a lost weight ends the step's window."""
-    if this.stable is not None:
-        this.stable = changed(this.stable, weight=this.weight(this.stable.revision))
-    draining = this.draining
+    stable, draining, candidate = this.stable, this.draining, this.candidate
+    if stable is not None:
+        this.stable = changed(stable, weight=this.weight(stable.revision))
     if draining is not None:
         weight = this.weight(draining.revision)
         since = (draining.since or this.stamp()) if weight == 0 else None
         this.draining = changed(draining, weight=weight, since=since)
-    candidate = this.candidate
     if candidate is None:
         return
-    weight = this.weight(candidate.revision)
+    weight = candidate.weight = this.weight(candidate.revision)
     if this.is_ready(candidate.revision):
-        ready_at = candidate.ready_at or this.stamp()
+        candidate.ready_at = candidate.ready_at or this.stamp()
         # After a flap the window begins anew: requests that met an arm on its way down or up are no evidence.
-        is_back = candidate.unready_since is not None
         is_lost = not candidate.promoting and weight != step_of(this, candidate).weight
-        since = None if is_back or is_lost else candidate.weight_since
-        this.candidate = changed(candidate, weight=weight, ready_at=ready_at, unready_since=None, weight_since=since)
+        if is_lost or candidate.unready_since is not None:
+            candidate.weight_since = None
+        candidate.unready_since = None
     elif candidate.ready_at is not None:
-        unready_since = candidate.unready_since or this.stamp()
-        this.candidate = changed(candidate, weight=weight, unready_since=unready_since, weight_since=None)
-    else:
-        this.candidate = changed(candidate, weight=weight)
+        candidate.unready_since = candidate.unready_since or this.stamp()
+        candidate.weight_since = None
 
 
 def decide_without_candidate(this: ReleasePass, goal: Goal | NoGoal) -> ModelReleaseDecision | None:
@@ -61,7 +59,7 @@ def decide_without_candidate(this: ReleasePass, goal: Goal | NoGoal) -> ModelRel
     return None
 
 
-def decide_candidate(this: ReleasePass, candidate: CandidateStatus, goal: Goal | NoGoal) -> ModelReleaseDecision | None:
+def decide_candidate(this: ReleasePass, candidate: Trial, goal: Goal | NoGoal) -> ModelReleaseDecision | None:
     """Rows 4 to 20 with a candidate; None where it is one no more."""
     is_frozen = (
         this.stable is not None and not this.is_ready(this.stable.revision) and this.is_ready(candidate.revision)
@@ -70,7 +68,7 @@ def decide_candidate(this: ReleasePass, candidate: CandidateStatus, goal: Goal |
     cause = find_abort_cause(this, candidate, verdict, is_frozen=is_frozen)
     if cause is not None:
         if cause[0] == "AnalysisFailed":
-            this.draft.condition("AnalysisHealthy", "False", "Fail", cause[1], is_warning=True)
+            this.draft.warn("AnalysisHealthy", "False", "Fail", cause[1])
         this.give_up_candidate("RolledBack", *cause, candidate)
         return None
     if is_frozen and not (isinstance(goal, Goal) and goal.skips_steps):
@@ -97,10 +95,11 @@ def _idle(this: ReleasePass, goal: NoGoal, weights: Mapping[str, int]) -> ModelR
     """Say why nothing is being tried."""
     is_leaving = goal.is_rolled_back and this.draining is not None and this.draining.since is None
     if is_leaving:
-        this.draft.condition("Progressing", "True", "RollingBack", goal.message, is_warning=True)
+        this.draft.warn("Progressing", "True", "RollingBack", goal.message)
     else:
         this.draft.condition("Progressing", "False", "Idle" if goal.is_final else "Waiting", goal.message)
-    this.draft.condition("Released", "False", goal.reason, goal.message, is_warning=goal.is_final)
+    say = this.draft.warn if goal.is_final else this.draft.condition
+    say("Released", "False", goal.reason, goal.message)
     if not goal.is_final:
         this.wait(POLL_S)
     return this.finish(weights)
@@ -123,17 +122,18 @@ def _begin(this: ReleasePass, goal: Goal) -> None:
     if this.draining is not None and this.draining.revision == goal.revision:
         this.draining = None
     this.analysis = ()
-    this.candidate = CandidateStatus(
+    this.candidate = Trial(
         revision=goal.revision,
         digest=goal.digest,
         weight=this.weight(goal.revision),
+        step=0,
         since=this.stamp(),
         step_since=this.stamp(),
         ready_at=this.stamp() if this.is_ready(goal.revision) else None,
     )
 
 
-def _mismatch(candidate: CandidateStatus, goal: Goal | NoGoal, stable: ArmStatus | None) -> tuple[str, str] | None:
+def _mismatch(candidate: Trial, goal: Goal | NoGoal, stable: ArmStatus | None) -> tuple[str, str] | None:
     """Rows 6, 9 and 12: why the candidate is not what is wanted."""
     if isinstance(goal, NoGoal):
         return (goal.reason, goal.message) if goal.is_final else None
@@ -151,7 +151,7 @@ def _freeze(this: ReleasePass) -> ModelReleaseDecision:
         f"the stable revision {stable} is not ready ({this.arm_message(stable)}) while the candidate is; no weight moves. "
         "Set spec.rollbackTo to the candidate's revision to move to it, or spec.abort to take it back"
     )
-    this.draft.condition("Ready", "False", "Degraded", text, is_warning=True)
+    this.draft.warn("Ready", "False", "Degraded", text)
     this.wait(POLL_S)
     return this.finish(None)
 
@@ -163,4 +163,4 @@ def _say_ready(this: ReleasePass) -> None:
         this.draft.condition("Ready", "True", "Ready", f"revision {this.stable.revision} can answer")
     else:
         text = f"revision {this.stable.revision} is not ready: {this.arm_message(this.stable.revision)}"
-        this.draft.condition("Ready", "False", "NotReady", text, is_warning=True)
+        this.draft.warn("Ready", "False", "NotReady", text)

@@ -2,11 +2,10 @@
 
 from collections.abc import Iterable, Iterator
 from itertools import pairwise
-from operator import lt
 
 from graft_core.api.v1alpha1.finetunejob import FineTuneJob
 from graft_core.api.v1alpha1.metrics import metric_names, per_class_metric_names
-from graft_core.api.v1alpha1.modelrelease import ModelRelease
+from graft_core.api.v1alpha1.modelrelease import ModelReleaseSpec
 from graft_core.tasks.check import find_task_faults
 from graft_operator.reconcile.observed import Policy
 from graft_operator.reconcile.support import Refusal
@@ -53,11 +52,11 @@ def find_policy_faults(job: FineTuneJob, policy: Policy) -> tuple[Refusal, ...]:
     return tuple(found)
 
 
-def find_release_faults(release: ModelRelease) -> tuple[Refusal, ...]:
+def find_release_faults(spec: ModelReleaseSpec) -> tuple[Refusal, ...]:
     """List rollout steps that do not rise: a later step must never take traffic back."""
     path = "spec.rollout.steps"
-    weights = [step.weight for step in release.spec.rollout.steps]
-    if all(map(lt, weights, weights[1:])):
+    weights = [step.weight for step in spec.rollout.steps]
+    if weights == sorted(set(weights)):
         return ()
     return tuple(
         Refusal(f"{path}[{index}].weight", f"{path}[{index}].weight {b} must be above {a}", "InvalidSpec")

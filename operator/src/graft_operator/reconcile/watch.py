@@ -1,7 +1,7 @@
 """The watch after a promotion: a Fail within it goes back to the revision before."""
 
-from graft_core.api.v1alpha1.modelrelease import ArmStatus, Verdict
-from graft_operator.reconcile.analysis import WATCH_STEP, Question
+from graft_core.api.v1alpha1.modelrelease import ArmStatus
+from graft_operator.reconcile.analysis import FAIL, WATCH_STEP, Question
 from graft_operator.reconcile.draft import parse_time
 from graft_operator.reconcile.history import is_rolled_back, previous_promoted
 from graft_operator.reconcile.release_pass import POLL_S, ReleasePass
@@ -28,16 +28,16 @@ def watch_promotion(this: ReleasePass) -> None:
     this.wait(min(left_s, POLL_S))
     found = this.judge(_question(this, stable, stable.promoted_at), this.now)
     this.note_looks(found.looks)
-    if found.verdict is not Verdict.FAIL:
+    if found.verdict is not FAIL:
         return
     message = f"within watchAfterPromotionSeconds: {found.message}"
     if previous.revision not in this.seen.known:
         text = (
             f"{message}; revision {previous.revision} is no longer kept, so there is no way back. Apply a better model"
         )
-        this.draft.condition("AnalysisHealthy", "False", "NoWayBack", text, is_warning=True)
+        this.draft.warn("AnalysisHealthy", "False", "NoWayBack", text)
         return
-    this.draft.condition("AnalysisHealthy", "False", "Fail", message, is_warning=True)
+    this.draft.warn("AnalysisHealthy", "False", "Fail", message)
     this.record(stable.revision, stable.digest, "RolledBack", "WatchFailed", message)
 
 
