@@ -97,7 +97,12 @@ def has_check(api: "Api", namespace: str) -> bool:
 
 
 def tell_of_jobs(plane: "ControlPlane", access: "Access", folder: Path) -> None:
-    """A job that stalls, is suspended and deleted, told by two processes; another one of several nodes, in a queue."""
+    """A job that stalls, is suspended and deleted, told by two processes; another one of several nodes, in a queue.
+
+    The second process meets a server before 1.34, that streams no lists: it has to list.
+    """
+    from tests.cluster.faultproxy import FaultProxy
+    from tests.cluster.faults import Refuse
     from tests.cluster.processes import until
     from tests.cluster.tenants import make_namespace
     from tests.delivery.rights import JobTale, answering_progress
@@ -115,11 +120,13 @@ def tell_of_jobs(plane: "ControlPlane", access: "Access", folder: Path) -> None:
             job.suspend_and_resume()
             until(lambda: job.count_of("SuspendedBySpec") == 2, 30, "the event counted twice")
             end(first)
-        with operator_process(access, folder, "second", **place):
-            job.suspend_and_resume()
-            until(lambda: job.count_of("SuspendedBySpec") == 3, 30, "the event counted on")
-            job.delete()
-            tell_of_nodes(plane, body)
+        with FaultProxy(access) as older:
+            older.plan = lambda seen: Refuse(422) if "sendInitialEvents" in seen.query else None
+            with operator_process(older.access, folder, "second", **place):
+                job.suspend_and_resume()
+                until(lambda: job.count_of("SuspendedBySpec") == 3, 30, "the event counted on")
+                job.delete()
+                tell_of_nodes(plane, body)
 
 
 def tell_of_nodes(plane: "ControlPlane", body: dict[str, object]) -> None:
