@@ -39,9 +39,9 @@ demo: setup ## Train, prove, release, answer and roll back on this machine (DEMO
 	@$(BIN)/graft demo $(DEMO_ARGS)
 
 .PHONY: test
-test: setup ## Run the whole suite, with the coverage gate
+test: programs ## Run the whole suite, with the coverage gate
 	@rm -rf .cache/coverage
-	$(BIN)/python -m pytest $(WORKERS) -m "not bench and not cluster" --cov --cov-report=term --durations=15 $(PYTEST_ARGS)
+	$(BIN)/python -m pytest $(WORKERS) -m "not bench" --cov --cov-report=term --durations=15 $(PYTEST_ARGS)
 
 .PHONY: fast
 fast: setup ## Run the unit tests only (under a minute)
@@ -72,9 +72,8 @@ images: ## Build the three images with Docker, Podman or Buildah (IMAGES_ARGS="-
 	@bash scripts/images.sh $(IMAGES_ARGS)
 
 .PHONY: test-all
-test-all: ## test with 10,000 event schedules instead of 2,000, then controlplane
+test-all: ## test with 10,000 event schedules instead of 2,000
 	@GRAFT_TEST_SCHEDULES=5000 $(MAKE) test
-	@$(MAKE) controlplane
 
 .PHONY: check
 check: lint types generated ## Lint, types and generated files in step: what a commit must pass beside test
