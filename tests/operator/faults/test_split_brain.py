@@ -34,7 +34,7 @@ PATIENCE_S = 180
 SETTLE_S = 0.3
 """What must not come has its time to come."""
 LEASE = {"GRAFT_LEASE_DURATION_S": "5", "GRAFT_LEASE_DEADLINE_S": "3.2", "GRAFT_LEASE_PERIOD_S": "0.4"}
-"""As short as a busy machine keeps up with: where renewals come too late, the lead goes to and fro, and nothing gets done."""
+"""As short as a busy machine keeps up with: where renewals come too late, the lead changes hands all the time, and nothing gets done."""
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(300 + 20 * TRIALS)]
 

@@ -108,7 +108,7 @@ class Connection:
             else:
                 while size := int((await self._reader.readuntil(b"\r\n")).split(b";")[0], 16):
                     if not 0 < size <= MAX_CHUNK:
-                        raise ValueError(f"a chunk of {size} bytes")
+                        raise BrokenConnection(f"a chunk of {size} bytes")
                     yield (await self._reader.readexactly(size + 2))[:-2]
                 while (await self._reader.readuntil(b"\r\n")) != b"\r\n":
                     pass  # trailers
@@ -166,7 +166,7 @@ class Pool:
             Status, headers by name, body.
 
         Raises:
-            OSError: There is no answer: no connection, or it broke.
+            ConnectionError: There is no answer, as the connection broke; where there was none at all, any OSError.
         """
         connection = await self._take()
         was_used = not connection.is_fresh

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from operator import itemgetter
-from typing import Final
+from typing import Final, Self
 
 from graft_core.api.base import filled
 from graft_core.api.v1alpha1.modelrelease import CandidateStatus
@@ -28,7 +28,7 @@ class Trial:
     promoting: bool = False
 
     @classmethod
-    def of(cls, status: CandidateStatus) -> "Trial":
+    def of(cls, status: CandidateStatus) -> Self:
         """Take the candidate of a status up."""
         return cls(*_read(status.__dict__))
 
