@@ -22,9 +22,10 @@ LOOK = AnalysisStatus(step=0, metric="error_rate", samples=9, verdict=Verdict.PA
 def a_status(
     reason: str = "Serving", *, analysis: tuple[AnalysisStatus, ...] = (), **candidate: Any
 ) -> ModelReleaseStatus:
+    values: dict[str, Any] = {"revision": NEW, "digest": "", "since": "2026-01-31T09:00:00Z", **candidate}
     return ModelReleaseStatus(
         conditions=(a_condition("TrafficSplit", "True" if reason == "Serving" else "False", reason),),
-        candidate=CandidateStatus(**{"revision": NEW, "digest": "", "since": "2026-01-31T09:00:00Z", **candidate}),
+        candidate=CandidateStatus(**values),
         analysis=analysis,
     )
 
