@@ -19,6 +19,8 @@ from graft_operator.local.fields import Json, as_object, children, text
 
 __all__ = ["Question", "Traffic"]
 
+BLOCKED = "422"
+"""Status of an answer that a guardrail kept back."""
 REQUEST_TIMEOUT_S = 30.0
 MAX_IN_FLIGHT = 16
 """People give up before more than this many wait at a time."""
@@ -79,7 +81,9 @@ class Traffic:
         return {
             "sent": self._sent,
             "outcomes": dict(self._outcomes),
-            "failed": sum(count for outcome, count in self._outcomes.items() if outcome != "200"),
+            # An answer that the output guard keeps back is an answer of the service: of an adapter that is wrong, the very one it must give.
+            "failed": sum(count for outcome, count in self._outcomes.items() if outcome not in {"200", BLOCKED}),
+            "blocked": self._outcomes[BLOCKED],
             "byRevision": {
                 revision: {
                     "answered": f.answered,
