@@ -219,7 +219,7 @@ async def test_the_next_graft_up_replaces_an_envoy_that_lost_its_supervisor(worl
     )
     await second.start()
     assert second.pid != world.gateway.pid
-    assert dict(second.observed("ns", "shop")) == {A: 100}
+    await until(lambda: dict(second.observed("ns", "shop")) == {A: 100}, second.look_now)
     await second.close(now=True)
     processes.close()
     database.close()
