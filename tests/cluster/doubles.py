@@ -23,7 +23,7 @@ Json = dict[str, Any]
 
 LOOK_S = 0.05
 POD_IP = "127.0.0.1"
-PASSING = {404, 409, 429, 500, 503}
+PASSING = {404, 409, 429, 500, 503, 504}
 """The object went or was changed between look and write, or the server is busy: the next look will tell."""
 
 

@@ -39,7 +39,7 @@ LOOK_S = 0.1
 DEPLOYMENT = ("apps/v1", "Deployment")
 SERVICE = ("v1", "Service")
 ROUTE = ("gateway.networking.k8s.io/v1", "HTTPRoute")
-PASSING = {404, 409, 429, 500, 503}
+PASSING = {404, 409, 429, 500, 503, 504}
 """Statuses that the next pass may not meet again: somebody wrote meanwhile, or the server is busy."""
 
 log = logging.getLogger(__name__)
