@@ -15,7 +15,6 @@ behind `Judge` without a change to the machine. `minDuration` and `minRequests` 
 import math
 from collections.abc import Callable, Mapping
 from datetime import datetime
-from functools import lru_cache
 from operator import itemgetter
 from types import MappingProxyType
 from typing import Any, Final, NamedTuple, Protocol
@@ -35,8 +34,6 @@ MAX_DETAIL: Final = 256
 """Characters of a look's detail: the API's bound."""
 _QUANTILE: Final = 0.95
 _INFINITE: Final = math.inf
-_number: Final = lru_cache(maxsize=256)(float)
-"""The bounds of a check stay for as long as its spec."""
 # By names of their own: what an enum's class is asked for goes through its metaclass, at the cost of a call.
 PASS: Final = Verdict.PASS
 FAIL: Final = Verdict.FAIL
@@ -156,9 +153,9 @@ def _judge_check(
     _, least, low, high, min_delta, max_delta, ratio = bounds
     if samples < least:
         return CONTINUE, f"{samples} of {least} samples at the candidate"
-    if high is not None and value > _number(high) + TOLERANCE:
+    if high is not None and value > float(high) + TOLERANCE:
         return FAIL, f"{shown} is over max {high}"
-    if low is not None and value < _number(low) - TOLERANCE:
+    if low is not None and value < float(low) - TOLERANCE:
         return FAIL, f"{shown} is under min {low}"
     if min_delta is None and max_delta is None and ratio is None:
         return PASS, f"{shown} is within its bounds"
@@ -176,11 +173,11 @@ def _judge_check(
 def _relative_fault(bounds: _Bounds, mine: float, theirs: float) -> str:
     delta = mine - theirs
     _, _, _, _, least, most, ratio = bounds
-    if most is not None and delta > _number(most) + TOLERANCE:
+    if most is not None and delta > float(most) + TOLERANCE:
         return f"{_shown(delta)} more, over maxDelta {most}"
-    if least is not None and delta < _number(least) - TOLERANCE:
+    if least is not None and delta < float(least) - TOLERANCE:
         return f"{_shown(delta)} more, under minDelta {least}"
-    if ratio is not None and mine > _number(ratio) * theirs + TOLERANCE:
+    if ratio is not None and mine > float(ratio) * theirs + TOLERANCE:
         return f"over maxRatio {ratio}"
     return ""
 

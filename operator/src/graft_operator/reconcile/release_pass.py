@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Final, Literal, TypeVar
 
 from graft_core.api.base import unchecked
-from graft_core.api.v1alpha1.modelrelease import AnalysisStatus, ArmStatus, DrainingStatus
+from graft_core.api.v1alpha1.modelrelease import AnalysisStatus, ArmStatus, CandidateStatus, DrainingStatus
 from graft_core.api.v1alpha1.names import FINALIZER
 from graft_core.api.v1alpha1.rollout import OnDrift
 from graft_operator.reconcile import history
@@ -158,8 +158,7 @@ class ReleasePass:
         if looks:
             step = looks[0].step
             kept = [look for look in self.analysis if look.step != step]
-            kept += looks
-            self.analysis = tuple(kept if len(kept) <= MAX_LOOKS else kept[-MAX_LOOKS:])
+            self.analysis = (*kept, *looks)[-MAX_LOOKS:]
 
     def finish(self, weights: Mapping[str, int] | None) -> ModelReleaseDecision:
         """Close the pass.
@@ -176,17 +175,17 @@ class ReleasePass:
         candidate = None if self.candidate is None else self.candidate.to_status(was["candidate"])
         # Asked one by one, as most passes change none of them.
         if self.stable is not was["stable"]:
-            draft.put_one("stable", self.stable)
+            draft.put(stable=self.stable)
         if candidate is not was["candidate"]:
-            draft.put_one("candidate", candidate)
+            draft.put(candidate=candidate)
         if self.draining is not was["draining"]:
-            draft.put_one("draining", self.draining)
+            draft.put(draining=self.draining)
         if self.history is not was["history"]:
-            draft.put_one("history", self.history)
+            draft.put(history=self.history)
         if self.analysis is not was["analysis"]:
-            draft.put_one("analysis", self.analysis)
+            draft.put(analysis=self.analysis)
         if self.seen.url != was["url"]:
-            draft.put_one("url", self.seen.url)
+            draft.put(url=self.seen.url)
         status = draft.finish(modelrelease_phase(draft.by_type))
         return ModelReleaseDecision(status, self._actions(weights), tuple(draft.events), self.again_s)
 
@@ -243,8 +242,11 @@ class ReleasePass:
         weight = self.steps[min(was.step, len(self.steps) - 1)].weight
         if self.requested == {old.revision: 100 - weight, was.revision: weight}:
             return False
-        asked, following = self.requested.get(was.revision), was.step + 1
-        return asked != 100 and not (following < len(self.steps) and asked == self.steps[following].weight)
+        return self.requested.get(was.revision) not in self._own_weights(was)
+
+    def _own_weights(self, candidate: CandidateStatus) -> tuple[int, ...]:
+        steps = self.steps[candidate.step + 1 : candidate.step + 2]
+        return (*[step.weight for step in steps], 100)
 
     def _say_split(self, wanted: Mapping[str, int]) -> None:
         if self.in_force == wanted:
