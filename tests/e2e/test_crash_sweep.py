@@ -217,8 +217,15 @@ def end(victim: psutil.Process) -> bool:
         victim.send_signal(signal.SIGKILL)
     except psutil.NoSuchProcess:
         return False
-    until(lambda: not victim.is_running() or victim.status() == psutil.STATUS_ZOMBIE, 60)
+    until(lambda: is_dead(victim), 60)
     return True
+
+
+def is_dead(victim: psutil.Process) -> bool:
+    try:
+        return not victim.is_running() or victim.status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:  # it was reaped between the two looks
+        return True
 
 
 def has_ended(up: RealUp) -> bool:

@@ -221,11 +221,11 @@ class Pool:
 
     async def _open(self) -> Connection:
         is_plain = self._tls is None
+        # Only what uvloop takes too, which `kopf run` brings along: no happy_eyeballs_delay.
         reader, writer = await asyncio.open_connection(
             self._host,
             self._port,
             limit=BUFFER,
-            happy_eyeballs_delay=0.25,
             ssl=self._tls,
             server_hostname=None if is_plain else self._name,
             ssl_handshake_timeout=None if is_plain else HANDSHAKE_S,

@@ -19,7 +19,11 @@ def find_abort_cause(
         return "AnalysisFailed", verdict.message
     if is_frozen:
         return None
-    return _unhealthy(this, candidate) or _overdue(this, candidate) or _undecided(this, candidate, verdict)
+    if candidate.unready_since is not None:
+        cause = _unhealthy(this, candidate, candidate.unready_since)
+        if cause is not None:
+            return cause
+    return _overdue(this, candidate) or _undecided(this, candidate, verdict)
 
 
 def is_interrupted(this: ReleasePass, candidate: Trial) -> bool:
@@ -33,11 +37,9 @@ def is_interrupted(this: ReleasePass, candidate: Trial) -> bool:
     )
 
 
-def _unhealthy(this: ReleasePass, candidate: Trial) -> tuple[str, str] | None:
-    if candidate.unready_since is None:
-        return None
+def _unhealthy(this: ReleasePass, candidate: Trial, since: str) -> tuple[str, str] | None:
     grace_s = this.seen.policy.unready_grace_s
-    age_s = this.age_s(candidate.unready_since, "status.candidate.unreadySince")
+    age_s = this.age_s(since, "status.candidate.unreadySince")
     if age_s <= grace_s:
         this.wait(grace_s - age_s + 1)
         return None
@@ -46,7 +48,6 @@ def _unhealthy(this: ReleasePass, candidate: Trial) -> tuple[str, str] | None:
 
 def _overdue(this: ReleasePass, candidate: Trial) -> tuple[str, str] | None:
     """A candidate that never got ready, or whose weight the gateway never acknowledged."""
-    deadline_s = this.rollout.progress_deadline_seconds
     if candidate.ready_at is None:
         age_s, what = this.age_s(candidate.since, "status.candidate.since"), this.arm_message(candidate.revision)
     elif candidate.weight_since is None and candidate.paused_since is None and not this.spec.paused:
@@ -54,6 +55,7 @@ def _overdue(this: ReleasePass, candidate: Trial) -> tuple[str, str] | None:
         what = "the gateway does not acknowledge its weight"
     else:
         return None
+    deadline_s = this.rollout.progress_deadline_seconds
     if age_s <= deadline_s:
         this.wait(deadline_s - age_s + 1)
         return None

@@ -15,6 +15,7 @@ behind `Judge` without a change to the machine. `minDuration` and `minRequests` 
 import math
 from collections.abc import Callable, Mapping
 from datetime import datetime
+from functools import lru_cache
 from operator import itemgetter
 from types import MappingProxyType
 from typing import Any, Final, NamedTuple, Protocol
@@ -34,6 +35,8 @@ MAX_DETAIL: Final = 256
 """Characters of a look's detail: the API's bound."""
 _QUANTILE: Final = 0.95
 _INFINITE: Final = math.inf
+_number: Final = lru_cache(maxsize=256)(float)
+"""The bounds of a check stay for as long as its spec."""
 # By names of their own: what an enum's class is asked for goes through its metaclass, at the cost of a call.
 PASS: Final = Verdict.PASS
 FAIL: Final = Verdict.FAIL
@@ -153,9 +156,9 @@ def _judge_check(
     _, least, low, high, min_delta, max_delta, ratio = bounds
     if samples < least:
         return CONTINUE, f"{samples} of {least} samples at the candidate"
-    if high is not None and value > float(high) + TOLERANCE:
+    if high is not None and value > _number(high) + TOLERANCE:
         return FAIL, f"{shown} is over max {high}"
-    if low is not None and value < float(low) - TOLERANCE:
+    if low is not None and value < _number(low) - TOLERANCE:
         return FAIL, f"{shown} is under min {low}"
     if min_delta is None and max_delta is None and ratio is None:
         return PASS, f"{shown} is within its bounds"
@@ -173,21 +176,23 @@ def _judge_check(
 def _relative_fault(bounds: _Bounds, mine: float, theirs: float) -> str:
     delta = mine - theirs
     _, _, _, _, least, most, ratio = bounds
-    if most is not None and delta > float(most) + TOLERANCE:
+    if most is not None and delta > _number(most) + TOLERANCE:
         return f"{_shown(delta)} more, over maxDelta {most}"
-    if least is not None and delta < float(least) - TOLERANCE:
+    if least is not None and delta < _number(least) - TOLERANCE:
         return f"{_shown(delta)} more, under minDelta {least}"
-    if ratio is not None and mine > float(ratio) * theirs + TOLERANCE:
+    if ratio is not None and mine > _number(ratio) * theirs + TOLERANCE:
         return f"over maxRatio {ratio}"
     return ""
 
 
 def _error_rate(window: Window) -> _Measure:
-    return _share(window.errors, window.ok + window.errors + window.blocked)
+    errors = window.errors
+    return _share(errors, window.ok + errors + window.blocked)
 
 
 def _block_rate(window: Window) -> _Measure:
-    return _share(window.blocked, window.ok + window.errors + window.blocked)
+    blocked = window.blocked
+    return _share(blocked, window.ok + window.errors + blocked)
 
 
 def _share(part: float, whole: float) -> _Measure:

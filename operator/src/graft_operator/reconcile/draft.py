@@ -38,13 +38,16 @@ class Draft(Generic[StatusT]):
 
     def put(self, **values: object) -> None:
         """Set fields of the status by their Python names."""
-        fields = self.old.__dict__
         for name, value in values.items():
-            old = fields[name]
-            if old is not value and old != value:
-                self._changes[name] = value
-            elif name in self._changes:
-                del self._changes[name]
+            self.put_one(name, value)
+
+    def put_one(self, name: str, value: object) -> None:
+        """Set one field of the status by its Python name."""
+        old = self.old.__dict__[name]
+        if old is not value and old != value:
+            self._changes[name] = value
+        elif name in self._changes:
+            del self._changes[name]
 
     def condition(self, kind: str, status: ConditionStatus, reason: str, message: str) -> None:
         """Set a condition; a change of its status or reason becomes an event."""

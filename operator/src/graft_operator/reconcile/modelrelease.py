@@ -75,9 +75,11 @@ def decide_modelrelease(
         return _leave_alone(this)
     is_accepted = _accept(this)
     _say_verified(this)
-    _adopt_serving(this)
+    if this.stable is None and this.candidate is None:
+        _adopt_serving(this)
     rollout.refresh(this)
-    watch_promotion(this)
+    if this.candidate is None:
+        watch_promotion(this)
     return _go_on(this, is_accepted=is_accepted)
 
 
@@ -86,7 +88,11 @@ def _go_on(this: ReleasePass, *, is_accepted: bool) -> ModelReleaseDecision:
 
     That ends: what was given up is not begun again in the same pass, and a candidate of this pass has met no deadline.
     """
-    goal = _goal(this, is_accepted=is_accepted)
+    goal: Goal | NoGoal = (
+        find_goal(this.spec, this.seen.target, this.stable, this.history, this.seen.known)
+        if is_accepted
+        else NoGoal("NotAccepted", "the spec is not accepted, see the condition Accepted", is_final=True)
+    )
     _settle(this, goal)
     candidate = this.candidate
     decision = (
@@ -144,8 +150,6 @@ def _accept(this: ReleasePass) -> bool:
 
 def _adopt_serving(this: ReleasePass) -> None:
     """Row 3, first half: with no status to go by, the arm that has most of the traffic is the stable one."""
-    if this.stable is not None or this.candidate is not None:
-        return
     serving = [arm for arm in this.seen.arms if arm.weight_observed and not arm.terminating]
     if not serving:
         return
@@ -169,12 +173,6 @@ def _say_verified(this: ReleasePass) -> None:
         this.draft.condition("ArtifactVerified", "Unknown", target.reason, target.message)
     else:
         this.draft.warn("ArtifactVerified", "False", target.reason, target.message)
-
-
-def _goal(this: ReleasePass, *, is_accepted: bool) -> Goal | NoGoal:
-    if not is_accepted:
-        return NoGoal("NotAccepted", "the spec is not accepted, see the condition Accepted", is_final=True)
-    return find_goal(this.spec, this.seen.target, this.stable, this.history, this.seen.known)
 
 
 def _settle(this: ReleasePass, goal: Goal | NoGoal) -> None:

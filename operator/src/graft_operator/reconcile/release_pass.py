@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Final, Literal, TypeVar
 
 from graft_core.api.base import unchecked
-from graft_core.api.v1alpha1.modelrelease import AnalysisStatus, ArmStatus, CandidateStatus, DrainingStatus
+from graft_core.api.v1alpha1.modelrelease import AnalysisStatus, ArmStatus, DrainingStatus
 from graft_core.api.v1alpha1.names import FINALIZER
 from graft_core.api.v1alpha1.rollout import OnDrift
 from graft_operator.reconcile import history
@@ -18,7 +18,7 @@ from graft_operator.reconcile.decision import (
     RemoveArm,
     SetWeights,
 )
-from graft_operator.reconcile.draft import Draft, parse_time, seconds_between
+from graft_operator.reconcile.draft import Draft, parse_time
 from graft_operator.reconcile.observed import Arm, ObservedModelRelease, Target
 from graft_operator.reconcile.phases import modelrelease_phase
 from graft_operator.reconcile.trial import Trial
@@ -48,10 +48,15 @@ class ReleasePass:
         self.draft = Draft(status, release.metadata.generation, now)
         self.arms: dict[str, Arm] = {}
         self.in_force: dict[str, int] = {}
+        """Percent that the gateway acknowledged, of revisions that have any."""
+        self.ready: list[str] = []
+        """Revisions whose arm can answer."""
         for arm in observed.arms:
             self.arms[arm.revision] = arm
             if arm.weight_observed:
                 self.in_force[arm.revision] = arm.weight_observed
+            if arm.ready and not arm.terminating:
+                self.ready.append(arm.revision)
         self.requested = _without_zeros(observed.traffic.requested)
         self.stable: ArmStatus | None = status.stable
         candidate = status.candidate
@@ -67,11 +72,6 @@ class ReleasePass:
 
     # -- what is there
 
-    def is_ready(self, revision: str | None) -> bool:
-        """Say whether the revision has an arm that can answer."""
-        arm = self.arms.get(revision) if revision is not None else None
-        return arm is not None and arm.ready and not arm.terminating
-
     def is_known(self, revision: str) -> bool:
         """Say whether the status knows the revision as the stable one, the candidate, or the one that drains."""
         stable, candidate, draining = self.stable, self.candidate, self.draining
@@ -80,11 +80,6 @@ class ReleasePass:
             or (candidate is not None and candidate.revision == revision)
             or (draining is not None and draining.revision == revision)
         )
-
-    def weight(self, revision: str) -> int:
-        """Percent that the gateway acknowledged for a revision."""
-        arm = self.arms.get(revision)
-        return arm.weight_observed if arm is not None else 0
 
     def arm_message(self, revision: str) -> str:
         """Say why the revision's arm is not ready."""
@@ -99,7 +94,10 @@ class ReleasePass:
 
     def age_s(self, stamp: str | None, path: str) -> float:
         """Seconds since a time stamp of the status; 0 for none."""
-        return 0.0 if stamp is None else seconds_between(parse_time(stamp, path), self.now)
+        if stamp is None:
+            return 0.0
+        age_s = (self.now - parse_time(stamp, path)).total_seconds()
+        return age_s if age_s > 0 else 0.0  # a clock that jumped back must not lengthen a wait
 
     def stamp(self) -> str:
         """Write the time of the pass as statuses hold it."""
@@ -133,7 +131,7 @@ class ReleasePass:
         if revision not in self.arms:
             self.draining = None
             return
-        weight = self.weight(revision)
+        weight = self.in_force.get(revision, 0)
         self.draining = _draining(
             revision=revision, digest=digest, weight=weight, since=self.stamp() if weight == 0 else None
         )
@@ -158,7 +156,8 @@ class ReleasePass:
         if looks:
             step = looks[0].step
             kept = [look for look in self.analysis if look.step != step]
-            self.analysis = (*kept, *looks)[-MAX_LOOKS:]
+            kept += looks
+            self.analysis = tuple(kept if len(kept) <= MAX_LOOKS else kept[-MAX_LOOKS:])
 
     def finish(self, weights: Mapping[str, int] | None) -> ModelReleaseDecision:
         """Close the pass.
@@ -175,17 +174,17 @@ class ReleasePass:
         candidate = None if self.candidate is None else self.candidate.to_status(was["candidate"])
         # Asked one by one, as most passes change none of them.
         if self.stable is not was["stable"]:
-            draft.put(stable=self.stable)
+            draft.put_one("stable", self.stable)
         if candidate is not was["candidate"]:
-            draft.put(candidate=candidate)
+            draft.put_one("candidate", candidate)
         if self.draining is not was["draining"]:
-            draft.put(draining=self.draining)
+            draft.put_one("draining", self.draining)
         if self.history is not was["history"]:
-            draft.put(history=self.history)
+            draft.put_one("history", self.history)
         if self.analysis is not was["analysis"]:
-            draft.put(analysis=self.analysis)
+            draft.put_one("analysis", self.analysis)
         if self.seen.url != was["url"]:
-            draft.put(url=self.seen.url)
+            draft.put_one("url", self.seen.url)
         status = draft.finish(modelrelease_phase(draft.by_type))
         return ModelReleaseDecision(status, self._actions(weights), tuple(draft.events), self.again_s)
 
@@ -242,11 +241,8 @@ class ReleasePass:
         weight = self.steps[min(was.step, len(self.steps) - 1)].weight
         if self.requested == {old.revision: 100 - weight, was.revision: weight}:
             return False
-        return self.requested.get(was.revision) not in self._own_weights(was)
-
-    def _own_weights(self, candidate: CandidateStatus) -> tuple[int, ...]:
-        steps = self.steps[candidate.step + 1 : candidate.step + 2]
-        return (*[step.weight for step in steps], 100)
+        asked, following = self.requested.get(was.revision), was.step + 1
+        return asked != 100 and not (following < len(self.steps) and asked == self.steps[following].weight)
 
     def _say_split(self, wanted: Mapping[str, int]) -> None:
         if self.in_force == wanted:

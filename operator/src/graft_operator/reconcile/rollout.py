@@ -17,15 +17,15 @@ def refresh(this: ReleasePass) -> None:
     """Bring what the status says of the arms up to what was observed; a flap or a lost weight ends the step's window."""
     stable, draining, candidate = this.stable, this.draining, this.candidate
     if stable is not None:
-        this.stable = changed(stable, weight=this.weight(stable.revision))
+        this.stable = changed(stable, weight=this.in_force.get(stable.revision, 0))
     if draining is not None:
-        weight = this.weight(draining.revision)
+        weight = this.in_force.get(draining.revision, 0)
         since = (draining.since or this.stamp()) if weight == 0 else None
         this.draining = changed(draining, weight=weight, since=since)
     if candidate is None:
         return
-    weight = candidate.weight = this.weight(candidate.revision)
-    if this.is_ready(candidate.revision):
+    weight = candidate.weight = this.in_force.get(candidate.revision, 0)
+    if candidate.revision in this.ready:
         candidate.ready_at = candidate.ready_at or this.stamp()
         # After a flap the window begins anew: requests that met an arm on its way down or up are no evidence.
         is_lost = not candidate.promoting and weight != step_of(this, candidate).weight
@@ -61,9 +61,7 @@ def decide_without_candidate(this: ReleasePass, goal: Goal | NoGoal) -> ModelRel
 
 def decide_candidate(this: ReleasePass, candidate: Trial, goal: Goal | NoGoal) -> ModelReleaseDecision | None:
     """Rows 4 to 20 with a candidate; None where it is one no more."""
-    is_frozen = (
-        this.stable is not None and not this.is_ready(this.stable.revision) and this.is_ready(candidate.revision)
-    )
+    is_frozen = this.stable is not None and this.stable.revision not in this.ready and candidate.revision in this.ready
     verdict = judge_step(this, candidate)
     cause = find_abort_cause(this, candidate, verdict, is_frozen=is_frozen)
     if cause is not None:
@@ -73,10 +71,11 @@ def decide_candidate(this: ReleasePass, candidate: Trial, goal: Goal | NoGoal) -
         return None
     if is_frozen and not (isinstance(goal, Goal) and goal.skips_steps):
         return _freeze(this)
-    mismatch = _mismatch(candidate, goal, this.stable)
-    if mismatch is not None:
-        this.give_up_candidate("Superseded", *mismatch, candidate)
-        return None
+    if isinstance(goal, NoGoal) or goal.revision != candidate.revision:
+        mismatch = _mismatch(goal, this.stable)
+        if mismatch is not None:
+            this.give_up_candidate("Superseded", *mismatch, candidate)
+            return None
     if is_interrupted(this, candidate):
         text = "its weight was found written as 0: an abort that died half-way, or a person's doing"
         this.give_up_candidate("RolledBack", "AbortInterrupted", text, candidate)
@@ -125,20 +124,18 @@ def _begin(this: ReleasePass, goal: Goal) -> None:
     this.candidate = Trial(
         revision=goal.revision,
         digest=goal.digest,
-        weight=this.weight(goal.revision),
+        weight=this.in_force.get(goal.revision, 0),
         step=0,
         since=this.stamp(),
         step_since=this.stamp(),
-        ready_at=this.stamp() if this.is_ready(goal.revision) else None,
+        ready_at=this.stamp() if goal.revision in this.ready else None,
     )
 
 
-def _mismatch(candidate: Trial, goal: Goal | NoGoal, stable: ArmStatus | None) -> tuple[str, str] | None:
+def _mismatch(goal: Goal | NoGoal, stable: ArmStatus | None) -> tuple[str, str] | None:
     """Rows 6, 9 and 12: why the candidate is not what is wanted."""
     if isinstance(goal, NoGoal):
         return (goal.reason, goal.message) if goal.is_final else None
-    if goal.revision == candidate.revision:
-        return None
     if stable is not None and stable.revision == goal.revision:
         return "SpecTurnedBack", "the running revision is wanted again"
     return "Superseded", f"revision {goal.revision} is wanted now"
@@ -159,7 +156,7 @@ def _freeze(this: ReleasePass) -> ModelReleaseDecision:
 def _say_ready(this: ReleasePass) -> None:
     if this.stable is None:
         this.draft.condition("Ready", "False", "NoStable", "nothing serves yet")
-    elif this.is_ready(this.stable.revision):
+    elif this.stable.revision in this.ready:
         this.draft.condition("Ready", "True", "Ready", f"revision {this.stable.revision} can answer")
     else:
         text = f"revision {this.stable.revision} is not ready: {this.arm_message(this.stable.revision)}"

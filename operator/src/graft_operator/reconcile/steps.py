@@ -82,7 +82,7 @@ def advance(
         The decision; None where the candidate became the stable arm.
     """
     this.create_arm(candidate.revision, goal.target)
-    if not this.is_ready(candidate.revision):
+    if candidate.revision not in this.ready:
         text = f"revision {candidate.revision} is not ready: {this.arm_message(candidate.revision)}"
         return _hold(this, candidate, "Progressing", text)
     if goal.skips_steps and not candidate.promoting:
@@ -124,13 +124,14 @@ def _promote(this: ReleasePass, candidate: Trial, goal: Goal) -> ModelReleaseDec
 
 def _take_step(this: ReleasePass, candidate: Trial, verdict: StepVerdict | None) -> ModelReleaseDecision:
     """Rows 17 to 20."""
-    weights = _weights(this, candidate, step_of(this, candidate).weight)
+    step = step_of(this, candidate)
+    weights = _weights(this, candidate, step.weight)
     if not this.serves(weights):
-        _say_step(this, candidate)
+        _say_step(this, candidate, step)
         return this.finish(weights)
     if candidate.weight_since is None or verdict is None:
         candidate.weight_since = candidate.weight_since or this.stamp()
-        _say_step(this, candidate)
+        _say_step(this, candidate, step)
         this.wait(POLL_S)
         return this.finish(weights)
     if _find_obstacle(this, candidate, verdict):
@@ -141,8 +142,9 @@ def _take_step(this: ReleasePass, candidate: Trial, verdict: StepVerdict | None)
         this.draft.condition("Progressing", "True", "Promoting", f"revision {candidate.revision} gets all traffic")
         return this.finish({candidate.revision: 100})
     candidate.step += 1
-    _say_step(this, candidate)
-    return this.finish(_weights(this, candidate, step_of(this, candidate).weight))
+    step = step_of(this, candidate)
+    _say_step(this, candidate, step)
+    return this.finish(_weights(this, candidate, step.weight))
 
 
 def _wait_for_verdict(
@@ -153,7 +155,7 @@ def _wait_for_verdict(
         text = "the step can't be decided, and spec.rollout.onFailure is Pause; see the condition AnalysisHealthy"
         this.draft.warn("Progressing", "Unknown", "Paused", text)
     else:
-        _say_step(this, candidate)
+        _say_step(this, candidate, step_of(this, candidate))
     this.wait(POLL_S)
     return this.finish(weights)
 
@@ -204,8 +206,8 @@ def _weights(this: ReleasePass, candidate: Trial, weight: int) -> dict[str, int]
     return {this.stable.revision: 100 - weight, candidate.revision: weight}
 
 
-def _say_step(this: ReleasePass, candidate: Trial) -> None:
+def _say_step(this: ReleasePass, candidate: Trial, step: StepSpec) -> None:
     count = len(this.steps)
     number = candidate.step + 1 if candidate.step < count else count
-    text = f"step {number} of {count}: revision {candidate.revision} at {step_of(this, candidate).weight} %"
+    text = f"step {number} of {count}: revision {candidate.revision} at {step.weight} %"
     this.draft.condition("Progressing", "True", "Progressing", text)

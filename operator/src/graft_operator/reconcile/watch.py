@@ -10,12 +10,12 @@ __all__ = ["watch_promotion"]
 
 
 def watch_promotion(this: ReleasePass) -> None:
-    """Judge the stable arm while its promotion is young; a Fail is recorded, and the goal then is the revision before.
+    """Judge the stable arm while its promotion is young and there is no candidate; a Fail is recorded, and the goal then is the revision before.
 
     Its figures are held against the checks' absolute bounds, and against what the old stable arm showed at the last step.
     """
     stable = this.stable
-    if stable is None or stable.promoted_at is None or this.candidate is not None or not this.rollout.analysis.checks:
+    if stable is None or stable.promoted_at is None or not this.rollout.analysis.checks:
         return
     age_s = this.age_s(stable.promoted_at, "status.stable.promotedAt")
     left_s = this.rollout.watch_after_promotion_seconds - age_s
