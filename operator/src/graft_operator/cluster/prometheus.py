@@ -16,10 +16,7 @@ MAX_BYTES: Final = 1 << 20
 
 
 class Prometheus:
-    """Asks Prometheus servers."""
-
-    def __init__(self) -> None:
-        self._session: aiohttp.ClientSession | None = None
+    """Asks Prometheus servers; a connection a question, for there are a few in ten seconds, and then none for days."""
 
     async def ask(self, url: str, query: str, at: datetime) -> Any:  # noqa: ANN401  # JSON as it came
         """Ask one instant query.
@@ -35,21 +32,17 @@ class Prometheus:
         Raises:
             Unavailable: It does not answer, or not with JSON.
         """
-        if self._session is None:
-            self._session = aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=TIMEOUT_S))
         target = f"{url.rstrip('/')}/api/v1/query"
         data = {"query": query, "time": f"{at.timestamp():.3f}"}
         try:
             # No redirects: the allowed address is the one that is asked.
-            async with self._session.post(target, data=data, allow_redirects=False) as answer:
+            async with (
+                aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=TIMEOUT_S)) as session,
+                session.post(target, data=data, allow_redirects=False) as answer,
+            ):
                 body = await answer.content.read(MAX_BYTES + 1)
                 if len(body) > MAX_BYTES or answer.status not in {200, 400, 422, 503}:
                     raise Unavailable(f"Prometheus at {url} answers {answer.status} with {len(body)} bytes")
                 return json.loads(body)
         except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
             raise Unavailable(f"Prometheus at {url} does not answer ({type(error).__name__})") from error
-
-    async def close(self) -> None:
-        """Close the connections."""
-        if self._session is not None:
-            await self._session.close()

@@ -36,6 +36,8 @@ class Scraper:
         self._bases: dict[tuple[str, str], Base] = {}
         """By release uid and revision."""
         self._looked: dict[str, float] = {}
+        self._silent: dict[str, set[str]] = {}
+        """By release uid the pods that did not answer when they were asked last: it is told once."""
 
     def age_s(self, uid: str) -> float:
         """Seconds since the release's pods were last asked."""
@@ -46,7 +48,7 @@ class Scraper:
         self._looked[uid] = self._clock.monotonic()
         running = [pod for revision in revisions for pod in running_pods(pods, revision)]
         gate = asyncio.Semaphore(MOST_AT_ONCE)
-        found = await asyncio.gather(*(self._ask(pod, gate) for pod in running))
+        found = await asyncio.gather(*(self._ask(uid, pod, gate) for pod in running))
         readings = self._readings.setdefault(uid, {})
         now = self._clock.now()
         for pod, figures in zip(running, found, strict=True):
@@ -70,6 +72,7 @@ class Scraper:
         """Forget a release that is gone."""
         self._readings.pop(uid, None)
         self._looked.pop(uid, None)
+        self._silent.pop(uid, None)
         self._bases = {key: base for key, base in self._bases.items() if key[0] != uid}
 
     def rest(self, uid: str) -> None:
@@ -77,15 +80,20 @@ class Scraper:
         if uid in self._readings:
             self.forget(uid)
 
-    async def _ask(self, pod: Json, gate: asyncio.Semaphore) -> Mapping[str, Counts] | None:
-        meta = pod["metadata"]
+    async def _ask(self, uid: str, pod: Json, gate: asyncio.Semaphore) -> Mapping[str, Counts] | None:
+        namespace, name = pod["metadata"]["namespace"], pod["metadata"]["name"]
+        silent = self._silent.setdefault(uid, set())
         try:
             async with gate:
-                page = await self._cluster.fetch_pod(meta["namespace"], meta["name"], PORT, "/metrics")
-            return parse_figures(page.decode())
+                page = await self._cluster.fetch_pod(namespace, name, PORT, "/metrics")
+            figures = parse_figures(page.decode())
         except (GraftError, ValueError) as error:
-            _LOG.warning("scrape_failed", namespace=meta["namespace"], pod=meta["name"], reason=type(error).__name__)
+            if name not in silent:
+                silent.add(name)
+                _LOG.warning("scrape_failed", namespace=namespace, pod=name, reason=type(error).__name__)
             return None
+        silent.discard(name)
+        return figures
 
 
 def _facts(pod: Json) -> PodFacts:
