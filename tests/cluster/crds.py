@@ -7,7 +7,7 @@ import json
 import os
 import subprocess
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from hashlib import sha256
 from pathlib import Path
@@ -19,7 +19,7 @@ from tests.cluster.errors import BedError
 from tests.cluster.gobuild import cache_folder, go_program
 from tests.cluster.processes import until
 
-__all__ = ["GATEWAY_API", "KSERVE", "CrdModule", "install", "our_crds"]
+__all__ = ["GATEWAY_API", "KSERVE", "KSERVE_REST", "CrdModule", "install", "our_crds"]
 
 MANIFESTS = Path(__file__).parents[2] / "manifests" / "crds"
 SERVED_S = 120
@@ -58,7 +58,7 @@ class CrdModule:
             # JSON: reading two megabytes of YAML takes seconds each time.
             found = [
                 crd
-                for crd in _crds_in(self._download() / self.folder, self.kinds)
+                for crd in _crds_in(self.download() / self.folder, self.kinds)
                 if crd["spec"].get("names", {}).get("kind") in self.kinds
             ]
             if len(found) != len(self.kinds):
@@ -70,7 +70,15 @@ class CrdModule:
         crds: list[Json] = json.loads(kept.read_text())
         return crds
 
-    def _download(self) -> Path:
+    def download(self) -> Path:
+        """Return the module's folder, downloaded at first use.
+
+        Returns:
+            The folder, in Go's own cache; it may not be written to.
+
+        Raises:
+            BedError: It cannot be fetched, or is not the one that was pinned.
+        """
         folder = cache_folder()
         folder.mkdir(parents=True, exist_ok=True)
         command = [go_program(self.path), "mod", "download", "-json", f"{self.path}@{self.version}"]
@@ -95,6 +103,9 @@ KSERVE = CrdModule(
     ("InferenceService", "ServingRuntime", "ClusterServingRuntime", "ClusterStorageContainer"),
 )
 """`spec.canary` is in this version's schema already."""
+
+KSERVE_REST = replace(KSERVE, kinds=("TrainedModel", "InferenceGraph"))
+"""What its own controller watches beside them; nothing of Graft asks for these."""
 
 GATEWAY_API = CrdModule(
     "sigs.k8s.io/gateway-api",

@@ -9,7 +9,7 @@ from pathlib import Path
 from tests.cluster.errors import BedError
 from tests.cluster.gobuild import GoModule, Swap
 
-__all__ = ["GATEWAY", "HELM", "KUBE", "KUBE_VERSION", "S3", "SMALL_IMAGES", "kube_program"]
+__all__ = ["GATEWAY", "HELM", "KSERVE", "KUBE", "KUBE_VERSION", "S3", "SMALL_IMAGES", "kube_program"]
 
 KUBE_VERSION = "1.34.4"
 """Of Kubernetes; the line KServe 0.20 is built on."""
@@ -50,6 +50,9 @@ S3 = GoModule(name="s3", programs={"versitygw": "github.com/versity/versitygw/cm
 
 SMALL_IMAGES = GoModule(name="smallimages", programs={"pause": "./pause", "answer": "./answer"}, minutes=1)
 """What the harness's own images hold: the process that keeps a pod's namespaces, and one that answers or ends."""
+
+KSERVE = GoModule(name="kserve", programs={"kserve": "github.com/kserve/kserve/cmd/manager"}, minutes=6)
+"""KServe's own controller and webhooks, for `GRAFT_KSERVE=built`."""
 
 HELM = GoModule(name="helm", programs={"helm": "helm.sh/helm/v3/cmd/helm"}, minutes=2)
 """Helm, of the version whose Kubernetes libraries are ours."""

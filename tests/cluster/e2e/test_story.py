@@ -1,6 +1,7 @@
 """The whole story with pods: the chart, a training that publishes to an S3 server, a service behind a gateway, rollouts under load.
 
-Real: Kubernetes, the images of Graft, Helm, the S3 server, Traefik, traffic. A double: KServe's controller, unless GRAFT_KSERVE=external.
+Real: Kubernetes, the images of Graft, Helm, the S3 server, Traefik, traffic. A double: KServe's controller, unless GRAFT_KSERVE is `built` or
+`external`.
 The tests are one story, in this order; each begins with what the one before it left.
 """
 

@@ -1,6 +1,6 @@
 """What KServe's validating webhook refuses, as an admission policy: the server itself says no, in the webhook's words.
 
-Of `inference_service_validation.go`: what a rollout can run into. The policy answers 422 where the webhook answers 400.
+Of `inference_service_validation.go`: what a rollout can run into. The policy answers 422 where the webhook answers 403.
 """
 
 from tests.cluster.api import Api, Json

@@ -80,8 +80,9 @@ def prepare(*, is_bare: bool = False) -> GraftImages | None:
     see_to_tools()
     if READY.exists() and all_alive(FOLDER.glob("*.pid.json")):
         raise BedError(f"a cluster runs here already, its KUBECONFIG is {KUBECONFIG}; `make cluster-down` ends it")
-    for module in (KUBE, SMALL_IMAGES, *services.MODULES):
+    for module in (KUBE, SMALL_IMAGES):
         module.build()
+    services.prepare()
     for crds in (GATEWAY_API, KSERVE):
         crds.crds()
     images = None if is_bare else graft_images.prepare(STORE, base_models())

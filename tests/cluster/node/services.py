@@ -1,4 +1,4 @@
-"""What stands beside Kubernetes on the node: Traefik as gateway, an S3 server, and the stand-in for KServe."""
+"""What stands beside Kubernetes on the node: Traefik as gateway, an S3 server, and KServe or the stand-in for it."""
 
 import json
 import os
@@ -11,21 +11,22 @@ import httpx
 import yaml
 
 from tests.cluster.api import Api
+from tests.cluster.errors import BedError
 from tests.cluster.kserve_standin.admission import install_validation
+from tests.cluster.node import kserve
 from tests.cluster.node.machine import NODE_IP
 from tests.cluster.node.places import KUBECONFIG, S3_KEYS
 from tests.cluster.processes import HOST, Processes, until
 from tests.cluster.programs import GATEWAY, S3
 from tests.house import ROOT
 
-__all__ = ["GATEWAY_PORT", "MODULES", "S3_PORT", "is_kserve_external", "start"]
+__all__ = ["GATEWAY_PORT", "S3_PORT", "prepare", "start", "which_kserve"]
 
-MODULES = (GATEWAY, S3)
 GATEWAY_PORT = 80
 S3_PORT = 9000
 S3_USER = "graft"
 READY_S = 60
-GATEWAY_NAMESPACE = "kserve"
+GATEWAY_NAMESPACE = kserve.NAMESPACE
 GATEWAY_NAME = "kserve-ingress-gateway"
 """Where KServe's own documentation puts it."""
 GATEWAY_API_VERSION = "gateway.networking.k8s.io/v1"
@@ -63,20 +64,51 @@ def start(processes: Processes, api: Api, folder: Path) -> None:
         api.apply(item)
     _start_gateway(processes, api, folder)
     _start_s3(processes, folder)
-    if not is_kserve_external():
-        install_validation(api)
-        command = [sys.executable, "-m", "tests.cluster.kserve_standin", "--kubeconfig", str(KUBECONFIG)]
-        processes.start("kserve-standin", "env", f"PYTHONPATH={ROOT}", *command)
+    _START_KSERVE[which_kserve()](processes, api, folder)
     until(lambda: _answers(GATEWAY_PORT), READY_S, "the gateway", processes)
     until(lambda: _answers(S3_PORT), READY_S, "the S3 server", processes)
 
 
-def is_kserve_external() -> bool:
-    """Does the environment say that KServe itself is installed?"""
-    said = os.environ.get("GRAFT_KSERVE", "")
-    if said not in {"", "external"}:
-        raise ValueError(f"GRAFT_KSERVE={said!r}, expected 'external' where KServe is installed, or nothing")
-    return said == "external"
+def which_kserve() -> str:
+    """Say what plays KServe, as the environment asks.
+
+    Returns:
+        `standin`, `built` for KServe itself from its Go module, or `external` where somebody else installs it.
+
+    Raises:
+        BedError: It asks for none of these.
+    """
+    said = os.environ.get("GRAFT_KSERVE") or "standin"
+    if said not in _START_KSERVE:
+        raise BedError(f"GRAFT_KSERVE={said!r}, expected one of {', '.join(_START_KSERVE)}")
+    return said
+
+
+def prepare() -> None:
+    """Fetch and build what `start` will start."""
+    for module in (GATEWAY, S3):
+        module.build()
+    if which_kserve() == "built":
+        kserve.prepare()
+
+
+def _start_standin(processes: Processes, api: Api, _folder: Path) -> None:
+    install_validation(api)
+    command = [sys.executable, "-m", "tests.cluster.kserve_standin", "--kubeconfig", str(KUBECONFIG)]
+    processes.start("kserve-standin", "env", f"PYTHONPATH={ROOT}", *command)
+
+
+def _start_built(processes: Processes, api: Api, folder: Path) -> None:
+    own = folder / "kserve"
+    own.mkdir()
+    kserve.start(processes, api, KUBECONFIG, own)
+
+
+def _start_nothing(_processes: Processes, _api: Api, _folder: Path) -> None:
+    """Whoever said `external` has installed it, or will."""
+
+
+_START_KSERVE = {"standin": _start_standin, "built": _start_built, "external": _start_nothing}
 
 
 def _start_gateway(processes: Processes, api: Api, folder: Path) -> None:

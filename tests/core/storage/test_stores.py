@@ -165,6 +165,30 @@ def test_a_folder_that_may_not_be_written_is_access_denied(tmp_path: Path, monke
         store.put(f"{prefix}/x", b"1")
 
 
+WRITER_WITHOUT_ROOM = """
+import resource, sys
+from graft_core.errors import Unavailable
+from graft_core.storage.objects import open_store
+store, prefix = open_store(sys.argv[1])
+store.put(f"{prefix}/before", b"1")
+resource.setrlimit(resource.RLIMIT_FSIZE, (1_000_000, 1_000_000))
+for write in (store.put, store.put_if_absent):
+    try:
+        write(f"{prefix}/large", bytes(4_000_000))
+    except Unavailable as error:
+        print(error)
+"""
+
+
+def test_a_disk_that_takes_no_more_is_told_with_the_object_and_no_half_of_it_stays(tmp_path: Path) -> None:
+    # A limit on a process's files is the double of a full disk: the write fails in its middle, with EFBIG for ENOSPC.
+    command = [sys.executable, "-c", WRITER_WITHOUT_ROOM, tmp_path.as_uri()]
+    told = subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()
+    assert len(told) == 2
+    assert all(line.startswith(f"{tmp_path.as_uri()}/large: ") and "File too large" in line for line in told)
+    assert [path.name for path in tmp_path.iterdir()] == ["before"]
+
+
 KILLED_WRITER = """
 import sys
 from graft_core.storage.objects import open_store

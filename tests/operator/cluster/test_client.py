@@ -165,6 +165,16 @@ async def test_a_refused_write_is_told_by_reaction_and_tried_once(
             assert caught.value.path == "spec.completions"
 
 
+async def test_what_a_webhook_refuses_is_a_wrong_object_and_no_missing_right(tmp_path: Path) -> None:
+    # As KServe's webhooks answer: 403, though nobody lacks a right.
+    said = 'admission webhook "inferenceservice.kserve-webhook-server.validator" denied the request: no canary'
+    async with connected(tmp_path) as (server, cluster, _):
+        server.script = [refuse(403, said)]
+        with pytest.raises(InvalidInput, match="no canary") as caught:
+            await cluster.create(JOBS, JOB)
+        assert "grant" not in str(caught.value)
+
+
 async def test_a_read_is_tried_again_and_a_long_retry_after_is_handed_on(tmp_path: Path) -> None:
     async with connected(tmp_path) as (server, cluster, _):
         server.script = [refuse(503, retry_after="0"), refuse(500, retry_after="0"), ok({"metadata": {"name": "a"}})]

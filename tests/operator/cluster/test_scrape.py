@@ -8,7 +8,8 @@ from graft_core.errors import Unavailable
 from graft_operator.cluster import scrape
 from graft_operator.ports import Cluster
 from tests.fakes.clock import FakeClock
-from tests.operator.reconcile.kube.releases import BLUE, a_pod
+from tests.operator.reconcile.kube.releases import a_pod
+from tests.operator.reconcile.views import BLUE
 
 
 class Pods:

@@ -1,7 +1,7 @@
 """An API server's refusals as Graft's errors: one class a reaction, the server's own words cut short, nothing of what was sent.
 
 409              Conflict       read again
-401, 403         Forbidden      a person must grant it
+401, 403         Forbidden      a person must grant it; but an admission webhook's 403 is a refusal, as below: no right would help
 429, 5xx, 408    NotReady       after what Retry-After says
 410              Expired        a list's continue token, or a watch's version, is too old; a NotReady: begin anew
 other 4xx        InvalidInput   with the field the server names; 404 with reason NotFound
@@ -9,6 +9,7 @@ other 4xx        InvalidInput   with the field the server names; 404 with reason
 
 import json
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final, cast
@@ -22,6 +23,8 @@ __all__ = ["Call", "Expired", "to_error", "unreachable"]
 MAX_MESSAGE_CHARS: Final = 512
 UNKNOWN_FIELD: Final = "field not declared in schema"
 """What a server-side apply with a field that the server does not know is told, under status 500."""
+DENIED: Final = re.compile(r"admission webhook .* denied the request")
+"""The API server's words around what a webhook says, KServe's among them, which answers 403 to a spec that it does not like."""
 DEFAULT_RETRY_S: Final = 0.1
 """Where the server does not say; whoever asks again has a back-off that grows."""
 LONGEST_RETRY_S: Final = 300.0
@@ -66,9 +69,9 @@ def to_error(call: Call, status: int, headers: Mapping[str, str], body: bytes) -
     message = f"{call}: {status} {str(told.get('message') or 'no message')[:MAX_MESSAGE_CHARS]}"
     if status == 409:
         return Conflict(message)
-    if status in {401, 403}:
+    if status in {401, 403} and not DENIED.search(message):
         return Forbidden(f"{message}; grant it, or renew the credentials")
-    if status == 500 and UNKNOWN_FIELD in message:
+    if status == 403 or (status == 500 and UNKNOWN_FIELD in message):
         return InvalidInput(message, reason="Invalid")
     if status == 410:
         return Expired(message, retry_after_s=_retry_after_s(headers, told))
