@@ -1,6 +1,9 @@
 import json
 import multiprocessing
 import os
+import signal
+import threading
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -63,10 +66,28 @@ def die(job: PieceJob) -> PieceResult:
     os._exit(9)
 
 
+def stay_or_die(job: PieceJob) -> PieceResult:
+    """One process stays and does not hear SIGTERM; the other dies once it does."""
+    ready = job.part.with_name("ready")
+    try:
+        job.part.with_name("taken").touch(exist_ok=False)
+    except FileExistsError:
+        while not ready.exists():
+            threading.Event().wait(0.01)
+        os._exit(9)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    ready.touch()
+    threading.Event().wait()
+    raise AssertionError
+
+
 @pytest.mark.slow
-def test_a_killed_process_is_told_as_such(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("at_work", [die, stay_or_die])
+def test_a_killed_process_is_told_as_such(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, at_work: Callable[[PieceJob], PieceResult]
+) -> None:
     write(tmp_path, "a.jsonl", lines(rows(10)))
-    monkeypatch.setattr(pool, "scan_piece", die)
+    monkeypatch.setattr(pool, "scan_piece", at_work)
     jobs = _jobs(tmp_path)
     with pytest.raises(Unavailable, match="was there too little memory"):
         list(pool.scan_all(jobs, threads=2))

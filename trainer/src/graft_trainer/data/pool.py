@@ -43,6 +43,7 @@ def scan_all(jobs: Sequence[PieceJob], *, threads: int | None) -> Iterator[Piece
     if workers < 2 or size < jobs[0].limits.parallel_bytes:
         yield from map(scan_piece, jobs)
         return
+    others = set(multiprocessing.active_children())
     executor = ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), initializer=_start)
     waiting: deque[Future[PieceResult]] = deque()
     try:
@@ -53,6 +54,9 @@ def scan_all(jobs: Sequence[PieceJob], *, threads: int | None) -> Iterator[Piece
         while waiting:
             yield waiting.popleft().result()
     except BrokenProcessPool as err:
+        # The executor asks the others by SIGTERM and waits for them, however long: one was seen that did not hear.
+        for process in set(multiprocessing.active_children()) - others:
+            process.kill()
         raise Unavailable("a process that checked the data set was killed; was there too little memory?") from err
     finally:
         executor.shutdown(wait=True, cancel_futures=True)
