@@ -36,6 +36,8 @@ class Sizes:
     latency: int
     hot: int
     quiet_s: float
+    edits: int
+    """Of the hot FineTuneJob in a second."""
 
 
 SECTIONS: dict[str, Callable[[Bench, Any], Coroutine[Any, Any, Sequence[Figure]]]] = {
@@ -52,7 +54,11 @@ def main() -> int:
     given = parse(sys.argv[1:])
     figures: list[Figure] = []
     begun = os.getloadavg()
-    sizes = Sizes(200, 500, 60, 60, 10.0) if given.smoke else Sizes(given.crs, given.settled, 600, 600, 60.0)
+    sizes = (
+        Sizes(200, 500, 60, 60, 10.0, given.edits)
+        if given.smoke
+        else Sizes(given.crs, given.settled, 600, 600, 60.0, given.edits)
+    )
     for name in given.only.split(",") if given.only else SECTIONS:
         # A plane each: what one figure leaves behind would be the next one's load.
         with control_plane() as plane:
@@ -70,6 +76,7 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--crs", type=int, default=5000, help="FineTuneJobs of the throughput's figure")
     parser.add_argument("--settled", type=int, default=10_000, help="FineTuneJobs that ended, for memory and restart")
+    parser.add_argument("--edits", type=int, default=100, help="edits of the hot FineTuneJob in a second")
     parser.add_argument("--smoke", action="store_true", help="small sizes; the figures mean little")
     parser.add_argument("--only", default="", help=f"some of {','.join(SECTIONS)}")
     parser.add_argument("--profile", default="", help="profile the operator into FILE (cProfile), which slows it")
