@@ -72,8 +72,8 @@ images: ## Build the three images with Docker, Podman or Buildah (IMAGES_ARGS="-
 	@bash scripts/images.sh $(IMAGES_ARGS)
 
 .PHONY: test-all
-test-all: ## test with 10,000 event schedules instead of 2,000
-	@GRAFT_TEST_SCHEDULES=5000 $(MAKE) test
+test-all: ## test with 10,000 event schedules instead of 2,000, 500 frozen leaders instead of 20, and every death in a rollout
+	@GRAFT_TEST_SCHEDULES=5000 GRAFT_TEST_TRIALS=500 $(MAKE) test
 
 .PHONY: check
 check: lint types generated ## Lint, types and generated files in step: what a commit must pass beside test

@@ -141,8 +141,9 @@ async def hot(bench: Bench, sizes: Any) -> list[Figure]:
 
 
 def _twin_of(crd: Json) -> Json:
-    spec = {**crd["spec"], "group": TWIN}
-    return {**crd, "metadata": {"name": f"{spec['names']['plural']}.{TWIN}"}, "spec": spec}
+    spec: Json = {**crd["spec"], "group": TWIN}
+    name = f"{spec['names']['plural']}.{TWIN}"
+    return {**crd, "metadata": {"name": name}, "spec": spec}
 
 
 async def _edit(client: Client, namespace: str, group: str | None, per_s: float, edits: list[int]) -> None:

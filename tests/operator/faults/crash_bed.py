@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 __all__ = ["CrashBed", "Story", "Trial"]
 
 LOOK_S: Final = 0.1
-PATIENCE_S: Final = 150.0
+PATIENCE_S: Final = 300.0
 
 
 class Story(Protocol):
@@ -69,47 +69,58 @@ class CrashBed:
     proxy: FaultProxy
     folder: Path
     operators: ExitStack
+    settings: dict[str, str] = field(default_factory=dict[str, str])
+    """Of its operators, beside those of every bed."""
     logs: list[OperatorProcess] = field(default_factory=list[OperatorProcess])
+    looks: int = 0
+    """Reads of what the story's operator writes, since one died or the story began: who has looked has nothing to add."""
     _process: OperatorProcess | None = None
 
     @classmethod
     @contextmanager
-    def start(cls, plane: "ControlPlane", folder: Path) -> Generator["CrashBed"]:
+    def start(cls, plane: "ControlPlane", folder: Path, **settings: str) -> Generator["CrashBed"]:
         """Start the proxy; the first trial starts the first operator."""
         with FaultProxy(plane.access) as proxy, ExitStack() as operators:
-            yield cls(plane, proxy, folder, operators)
+            yield cls(plane, proxy, folder, operators, settings)
 
-    def tell(self, story: Story, *, at: int = 0, is_done: bool = False) -> Trial:
+    def tell(self, story: Story, *, at: int = 0, is_done: bool = False, namespace: str = "") -> Trial:
         """Tell a story once.
 
         Args:
             story: The story.
             at: Number of the write that is the operator's last; 0: none.
             is_done: Whether the server still does it.
+            namespace: Where it plays; none: a fresh one.
 
         Returns:
             What came of it.
         """
-        namespace = make_namespace(self.plane.api)
+        namespace = namespace or make_namespace(self.plane.api)
         writes: list[str] = []
-        victim = self._ensure_running()
+        victim = self.ensure_running()
+        self.looks = 0
 
         def is_its(seen: Seen) -> bool:
             plural = f"{seen.path}/".partition(f"/namespaces/{namespace}/")[2].partition("/")[0]
-            return seen.is_write and not is_uncounted(seen) and plural in story.resources
+            return not is_uncounted(seen) and plural in story.resources
+
+        def kill() -> None:
+            _kill(victim)
+            self.looks = 0
 
         def count(seen: Seen) -> Action | None:
-            if not is_its(seen):
+            if not is_its(seen) or not seen.is_write:
+                self.looks += is_its(seen)
                 return None
             writes.append(f"{seen.method} {seen.path.partition(namespace)[2]}")
             if len(writes) != at or is_done:
                 return None
-            _kill(victim)
+            kill()
             return DropBefore()
 
         def after(seen: Seen) -> None:
             if is_done and len(writes) == at and is_its(seen):
-                _kill(victim)
+                kill()
 
         self.proxy.plan, self.proxy.after = count, after
         story.begin(self.plane.api, namespace)
@@ -119,15 +130,18 @@ class CrashBed:
     def _play(self, tend: Callable[[], bool], what: str) -> None:
         deadline, pause = monotonic() + PATIENCE_S, Event()
         while not tend():
-            self._ensure_running()
+            self.ensure_running()
             if monotonic() > deadline:
                 raise AssertionError(f"{what}: no end within {PATIENCE_S:.0f} s; {self.logs[-1].log[-2000:]}")
             pause.wait(LOOK_S)
 
-    def _ensure_running(self) -> OperatorProcess:
+    def ensure_running(self) -> OperatorProcess:
+        """Start another operator where the last one is dead; returns the one of the moment."""
         if self._process is None or self._process.process.poll() is not None:
             name = f"operator-{len(self.logs)}"
-            settings = {"GRAFT_LEASE_NAME": name, "GRAFT_LOG_LEVEL": "WARNING"}
+            # Patient with arms: on a busy machine the doubles are slow.
+            settings = {"GRAFT_LOG_LEVEL": "WARNING", "GRAFT_UNREADY_GRACE_S": "120", **self.settings}
+            settings["GRAFT_LEASE_NAME"] = f"{self.folder.name}-{name}".lower().replace("_", "-")
             running = operator_process(self.proxy.access, self.folder, name, **settings)
             self._process = self.operators.enter_context(running)
             self.logs.append(self._process)

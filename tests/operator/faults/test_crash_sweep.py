@@ -1,10 +1,11 @@
 """The operator dies by SIGKILL before, and right after, each of its writes; another one ends where it would have ended.
 
 FineTuneJob: from its creation through check and training to Succeeded, and its deletion. ModelRelease: from its creation through the traffic
-probe to its first serving revision, and its deletion. Promotions, rollbacks and deletions in mid-rollout, which need figures of pods, have their deaths in
-process, over doubles: tests/operator/cluster/test_release_crashes.py.
+probe to its first serving revision, and its deletion. Promotions and rollbacks, which need figures of pods, are in `test_crash_rollouts`;
+deletions in mid-rollout, in process, in tests/operator/cluster/test_release_crashes.py.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from tests.cluster.api import Api, Json
     from tests.cluster.controlplane import ControlPlane
     from tests.cluster.fixtures import StartPlane
-    from tests.operator.faults.crash_bed import CrashBed, Story
+    from tests.operator.faults.crash_bed import CrashBed, Story, Trial
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(1800)]
 
@@ -162,19 +163,30 @@ def started(own_plane: "StartPlane", *, has_kserve: bool) -> "ControlPlane":
 def sweep(bed: "CrashBed", story: "Story") -> int:
     """Tell the story undisturbed, then once for each write before it and once after it; return the number of deaths."""
     golden = bed.tell(story)
+    deaths, wrong = die_at(bed, story, golden, points_of(golden))
+    assert wrong == {}, f"expected {golden.shape}"
+    return deaths
+
+
+def points_of(golden: "Trial") -> list[tuple[int, bool]]:
+    """Return where to die: before and after each write, by its number."""
     assert not golden.was_killed
+    return [(at, is_done) for at in range(1, len(golden.writes) + 1) for is_done in (False, True)]
+
+
+def die_at(
+    bed: "CrashBed", story: "Story", golden: "Trial", points: Iterable[tuple[int, bool]], namespace: str = ""
+) -> tuple[int, dict[str, Any]]:
+    """Tell the story once for each of these deaths; return how many died, and the ends that were others."""
     deaths = 0
     wrong: dict[str, Any] = {}
-    for at in range(1, len(golden.writes) + 1):
-        for is_done in (False, True):
-            where = f"{'after' if is_done else 'before'} write {at}, {golden.writes[at - 1]}"
-            trial = bed.tell(story, at=at, is_done=is_done)
-            deaths += trial.was_killed
-            if trial.shape != golden.shape:
-                wrong[where] = trial.shape
-    assert wrong == {}, f"expected {golden.shape}"
+    for at, is_done in points:
+        trial = bed.tell(story, at=at, is_done=is_done, namespace=namespace)
+        deaths += trial.was_killed
+        if trial.shape != golden.shape:
+            wrong[f"{'after' if is_done else 'before'} write {at}, {golden.writes[at - 1]}"] = trial.shape
     assert not any("Traceback" in operator.log for operator in bed.logs)
-    return deaths
+    return deaths, wrong
 
 
 def test_a_job_ends_the_same_wherever_the_operator_was_killed(own_plane: "StartPlane", tmp_path: Path) -> None:
