@@ -168,6 +168,21 @@ async def test_a_check_that_refuses_lets_nothing_out_and_the_next_request_in() -
         assert len(raw.seen) == 1
 
 
+async def test_a_check_that_refuses_right_after_the_send_breaks_the_connection_off() -> None:
+    async with pool() as (raw, found, _):
+        raw.script = [OK + b"Content-Length: 0\r\n\r\n"] * 2
+        answers = iter([None, PermissionError()])
+
+        def refuse_then() -> None:
+            if (error := next(answers)) is not None:
+                raise error
+
+        with pytest.raises(PermissionError):
+            await found.exchange(GET, refuse_then, may_repeat=True)
+        assert await ask(found) == (200, b"")
+        assert raw.connections == 2
+
+
 async def test_a_stream_is_handed_over_as_it_comes_and_closed_when_it_is_left() -> None:
     async with pool() as (raw, found, _):
         raw.script = [OK + b"Transfer-Encoding: chunked\r\n\r\n2\r\nab\r\n"]

@@ -6,6 +6,7 @@ client spends three quarters of its time on (docs/adr/0020).
 
 import asyncio
 import contextlib
+import socket
 import ssl
 from collections.abc import AsyncGenerator, Callable, Mapping
 from dataclasses import dataclass
@@ -60,12 +61,19 @@ class Connection:
         """Close it at once, whatever is under way."""
         self._writer.transport.abort()
 
+    def _break_off(self) -> None:
+        """Close it now: closing by the transport waits for the loop's next turn, and a server is done with a write by then."""
+        with contextlib.suppress(OSError, TypeError):  # the latter from uvloop, which has no such method
+            self._writer.get_extra_info("socket").shutdown(socket.SHUT_RDWR)
+        self.close()
+
     async def ask(self, data: bytes, check: Callable[[], None] | None) -> Head:
         """Send a request and read the beginning of its answer.
 
         Args:
             data: The whole request.
-            check: Called right before the first byte goes out, in the same turn of the loop; raises where it must not.
+            check: Called right before the first byte goes out, in the same turn of the loop, and once more right after; raises where it
+                must not. A process may have been frozen between the two: a server drops a request whose connection breaks.
 
         Returns:
             The beginning of the answer; its body is to be read before the next request.
@@ -78,6 +86,12 @@ class Connection:
             check()
         self.is_fresh = False
         self._writer.write(data)
+        if check is not None:
+            try:
+                check()
+            except BaseException:
+                self._break_off()
+                raise
         try:
             head = _parse(await self._reader.readuntil(b"\r\n\r\n"))
             while head.status < 200:
