@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from graft_core.clock import Clock
+from graft_core.errors import GraftError
 
 __all__ = ["BrokenConnection", "Connection", "Head", "Pool"]
 
@@ -89,7 +90,7 @@ class Connection:
         if check is not None:
             try:
                 check()
-            except BaseException:
+            except (GraftError, OSError):
                 self._break_off()
                 raise
         try:
