@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from typing import Final
 
 from graft_core.clock import Clock
-from graft_core.errors import GraftError
 
 __all__ = ["BrokenConnection", "Connection", "Head", "Pool"]
 
@@ -88,11 +87,10 @@ class Connection:
         self.is_fresh = False
         self._writer.write(data)
         if check is not None:
-            try:
+            with contextlib.ExitStack() as refused:
+                refused.callback(self._break_off)
                 check()
-            except (GraftError, OSError):
-                self._break_off()
-                raise
+                refused.pop_all()
         try:
             head = _parse(await self._reader.readuntil(b"\r\n\r\n"))
             while head.status < 200:
