@@ -128,15 +128,11 @@ async def hot(bench: Bench, sizes: Any) -> list[Figure]:
             found[edited or ""] = percentile(list(delays.values()), 0.99)
     return [
         Figure("CR to Job at 20/s, p99, none edited", 1000 * found[""], "ms"),
-        Figure(f"CR to Job at 20/s, p99, a twin that nobody watches edited {sizes.edits}/s", 1000 * found[TWIN], "ms"),
-        Figure(f"CR to Job at 20/s, p99, one edited {sizes.edits}/s", 1000 * found[GRAFT], "ms"),
-        Figure(
-            f"one CR edited {sizes.edits}/s delays the others' p99 by",
-            round(100 * (found[GRAFT] / found[""] - 1), 3),
-            "%",
-        ),
-        Figure("edits a second that the server took", min(rates[1:])),
-        at_most("of it the operator, beside the twin", 100 * (found[GRAFT] / found[TWIN] - 1), 20, "%"),
+        Figure("CR to Job at 20/s, p99, a twin that nobody watches edited", 1000 * found[TWIN], "ms"),
+        Figure("CR to Job at 20/s, p99, one edited", 1000 * found[GRAFT], "ms"),
+        Figure(f"edits a second that the server took, of {sizes.edits} asked for", min(rates[1:])),
+        at_most("one CR edited all the time delays the others' p99 by", 100 * (found[GRAFT] / found[""] - 1), 20, "%"),
+        Figure("of it the operator, beside the twin", 100 * (found[GRAFT] / found[TWIN] - 1), "%"),
     ]
 
 

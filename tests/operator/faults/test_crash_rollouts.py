@@ -73,13 +73,15 @@ class RolloutStory:
         release = self.release.read()
         status, body = release.status, api.get("graft.dev/v1alpha1", "ModelRelease", namespace, "shop")
         assert status.stable is not None
+        history = [entry.outcome for entry in status.history if entry.digest == self._digest]
+        # Not the verdict of a rollback, which may have died with the pass that took the weight back.
+        untold = {"AnalysisHealthy"} if "RolledBack" in history else set[str]()
         return {
             "phase": status.phase,
-            # Not the verdict, which may have died with the pass that took the weight back.
-            "conditions": [told for told in condition_shape(body["status"]) if told[0] != "AnalysisHealthy"],
+            "conditions": [told for told in condition_shape(body["status"]) if told[0] not in untold],
             "stable": ("old" if status.stable.revision == self._before else "new", status.stable.weight),
             # Not the reason: an abort that died half-way is finished as one that was interrupted.
-            "history": [entry.outcome for entry in status.history if entry.digest == self._digest],
+            "history": history,
             "services": {
                 one["metadata"]["name"]: one["spec"].get("canary")
                 for one in api.list("serving.kserve.io/v1beta1", "InferenceService", namespace)

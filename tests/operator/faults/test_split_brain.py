@@ -1,4 +1,4 @@
-"""Pairs of real operators whose leader is frozen by SIGSTOP again and again: whoever does not lead sends no write, by the audit log.
+"""Pairs of real operators whose leader is frozen by SIGSTOP again and again: whoever does not lead has no write done, by the audit log.
 
 The times of the Lease are the operator's own settings, made short. A trial: objects change, the leader is frozen in the midst of its
 work, the other one takes over, and the frozen one wakes up while there is work again. 20 trials; GRAFT_TEST_TRIALS=500 plays all.
@@ -155,7 +155,7 @@ def audited(plane: "ControlPlane") -> Iterator[Write]:
 def split(writes: list[Write], pair: Pair) -> list[Write]:
     """Return what one replica wrote although the other had taken the Lease, and it had not taken it back.
 
-    What was sent by a process that was frozen between its look at the fence and the send is broken off by it: it has not landed.
+    What a process sent that was frozen between its look at the fence and the send is broken off by it: that, the server did not do (5xx).
     By the server's one clock. A renewal counts for its sender from when it came, and against the other from when it was done.
     """
     renewals = {
@@ -164,7 +164,7 @@ def split(writes: list[Write], pair: Pair) -> list[Write]:
     }
     found: list[Write] = []
     for one in writes:
-        if one.user not in pair.replicas or one.lease or not 200 <= one.code < 300:
+        if one.user not in pair.replicas or one.lease or one.code >= 500:
             continue
         theirs = [r.received for r in renewals[pair.other(one.user)] if r.done <= one.received]
         mine = [r.received for r in renewals[one.user] if r.received <= one.received]

@@ -69,10 +69,10 @@ def to_error(call: Call, status: int, headers: Mapping[str, str], body: bytes) -
     message = f"{call}: {status} {str(told.get('message') or 'no message')[:MAX_MESSAGE_CHARS]}"
     if status == 409:
         return Conflict(message)
-    if status in {401, 403} and not DENIED.search(message):
-        return Forbidden(f"{message}; grant it, or renew the credentials")
-    if status == 403 or (status == 500 and UNKNOWN_FIELD in message):
+    if (status == 403 and DENIED.search(message)) or (status == 500 and UNKNOWN_FIELD in message):
         return InvalidInput(message, reason="Invalid")
+    if status in {401, 403}:
+        return Forbidden(f"{message}; grant it, or renew the credentials")
     if status == 410:
         return Expired(message, retry_after_s=_retry_after_s(headers, told))
     if status in {408, 429} or status >= 500:

@@ -18,7 +18,7 @@ from graft_operator.reconcile.decision import (
     RemoveArm,
     SetWeights,
 )
-from graft_operator.reconcile.draft import Draft, parse_time
+from graft_operator.reconcile.draft import Draft, parse_time, seconds_between
 from graft_operator.reconcile.observed import Arm, ObservedModelRelease, Target
 from graft_operator.reconcile.phases import modelrelease_phase
 from graft_operator.reconcile.trial import Trial
@@ -94,10 +94,7 @@ class ReleasePass:
 
     def age_s(self, stamp: str | None, path: str) -> float:
         """Seconds since a time stamp of the status; 0 for none."""
-        if stamp is None:
-            return 0.0
-        age_s = (self.now - parse_time(stamp, path)).total_seconds()
-        return age_s if age_s > 0 else 0.0  # a clock that jumped back must not lengthen a wait
+        return 0.0 if stamp is None else seconds_between(parse_time(stamp, path), self.now)
 
     def stamp(self) -> str:
         """Write the time of the pass as statuses hold it."""
