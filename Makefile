@@ -48,11 +48,11 @@ fast: setup ## Run the unit tests only (under a minute)
 	$(BIN)/python -m pytest -m "not slow and not e2e and not bench and not cluster" $(PYTEST_ARGS)
 
 .PHONY: controlplane
-controlplane: programs ## Run only the tests that need a real kube-apiserver and etcd
+controlplane: programs ## Run only the tests that need a real kube-apiserver or S3 server
 	$(BIN)/python -m pytest $(WORKERS) -m cluster --durations=15 $(PYTEST_ARGS)
 
 .PHONY: programs
-programs: setup ## Build kube-apiserver, etcd and Helm from Go modules, once: minutes the first time
+programs: setup ## Build kube-apiserver, etcd, Helm and an S3 server from Go modules, once: minutes the first time
 	@$(BIN)/python -m tests.cluster programs
 
 .PHONY: cluster-up
@@ -105,6 +105,10 @@ generated: setup ## Check that every generated file is what its source says
 .PHONY: generate
 generate: setup ## Write every generated file: CRDs, samples, reference pages
 	@$(BIN)/python scripts/generated.py --write
+
+.PHONY: renders
+renders: programs ## Render the chart again: golden renders, install.yaml, kustomize's base
+	@$(BIN)/python -m tests.delivery.rendering
 
 .PHONY: verify
 verify: generate ## Generate, then fail if git sees a difference

@@ -40,12 +40,13 @@ def main() -> int:
 def programs(_rest: list[str]) -> int:
     """Build and fetch what a control plane is made of; where there is nothing to build with, say so, and leave the rest to the tests."""
     from tests.cluster.crds import GATEWAY_API, KSERVE
-    from tests.cluster.programs import HELM, kube_program
+    from tests.cluster.programs import HELM, S3, kube_program
 
     wanted: tuple[Callable[[], object], ...] = (
         lambda: kube_program("kube-apiserver"),
         lambda: kube_program("kubectl"),
         HELM.build,
+        S3.build,
         KSERVE.crds,
         GATEWAY_API.crds,
     )
@@ -104,7 +105,7 @@ def run(rest: list[str]) -> int:
 
 def e2e(rest: list[str]) -> int:
     """Run the tests on a node of our own, or on the cluster that `KUBECONFIG` names; bare, those that need no images of Graft."""
-    from tests.cluster.node.cluster import keep_logs
+    from tests.cluster.node.cluster import crash, keep_logs
 
     is_bare, rest = "--bare" in rest, [each for each in rest if each != "--bare"]
     tests = f"{TESTS}/test_node.py" if is_bare else TESTS
@@ -122,6 +123,7 @@ def e2e(rest: list[str]) -> int:
     finally:
         if failed:
             keep_logs()
+        crash()  # clearing must find everything then, too; it says what it left
         down([])
     return failed
 

@@ -3,6 +3,7 @@
     control_plane   one etcd and kube-apiserver for the whole session, with Graft's, KServe's and the Gateway API's CRDs
     managed_plane   another one, in which Kubernetes' own Job controller and garbage collector work
     namespace       a fresh namespace in control_plane, for one test
+    s3_server       an S3 server of the test's own
     own_plane       a control plane of the test's own: for tests that kill it, fill it, or count what it was asked
 
 A control plane with all CRDs costs 20 s of processor time and 800 MB, so what can share one does.
@@ -21,8 +22,9 @@ from tests.cluster.errors import NothingToRun
 
 if TYPE_CHECKING:
     from tests.cluster.controlplane import ControlPlane
+    from tests.cluster.s3server import S3Server
 
-__all__ = ["StartPlane", "control_plane", "managed_plane", "namespace", "own_plane", "start_or_skip"]
+__all__ = ["StartPlane", "control_plane", "managed_plane", "namespace", "own_plane", "s3_server", "start_or_skip"]
 
 T = TypeVar("T")
 
@@ -68,6 +70,15 @@ def own_plane() -> Iterator[StartPlane]:
             return planes.enter_context(start_or_skip(lambda: ControlPlane.start(audit=audit, controllers=controllers)))
 
         yield start
+
+
+@pytest.fixture
+def s3_server() -> Iterator["S3Server"]:
+    """An S3 server with one empty bucket."""
+    from tests.cluster.s3server import S3Server
+
+    with start_or_skip(S3Server.start) as server:
+        yield server
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""Render the chart with Helm: `python -m tests.delivery.rendering` writes the golden renders and all that is made from the chart.
+"""Render the chart with Helm: `make renders` writes the golden renders and all that is made from the chart.
 
 tests/golden/chart            what each file of values is rendered to, without the CRDs
 manifests/install.yaml        the chart with its own values, for kubectl
@@ -22,7 +22,7 @@ from tests.house import ROOT
 __all__ = ["helm", "outputs", "render"]
 
 RELEASE = "graft"
-MADE = "Rendered from charts/graft; `python -m tests.delivery.rendering` writes it."
+MADE = "Rendered from charts/graft; `make renders` writes it."
 HELM_ONLY = ("helm.sh/chart", "helm.sh/resource-policy", "app.kubernetes.io/managed-by")
 KUSTOMIZE = ROOT / "kustomize"
 EVERYTHING = {

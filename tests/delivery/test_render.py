@@ -38,7 +38,7 @@ def test_what_is_kept_is_what_helm_renders() -> None:
         for path, text in outputs()
         if not path.is_file() or path.read_text(encoding="utf-8") != text
     ]
-    assert stale == [], "run: python -m tests.delivery.rendering"
+    assert stale == [], "run: make renders"
 
 
 def test_the_definitions_are_rendered_as_they_are() -> None:

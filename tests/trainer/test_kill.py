@@ -13,6 +13,7 @@ import pytest
 
 from graft_core.contracts.train_report import TrainReport
 from tests.trainer.requests import a_request, write_request
+from tests.trainer.tiny import json_task, make_causal
 
 pytestmark = [pytest.mark.slow, pytest.mark.no_cover]  # what its children reach, test_child.py has covered
 
@@ -93,3 +94,28 @@ def test_help_answers_without_torch() -> None:
     assert found.stdout.splitlines()[-1] == "[]"
     assert "graft-trainer run      --request request.json" in found.stdout
     assert "143  Preempted" in found.stdout
+
+
+def test_a_check_of_a_causal_model_loads_no_torch(tmp_path: Path) -> None:
+    make_causal(tmp_path / "base")
+    rows = [{"query": f"number {i}", "output": json.dumps({"ok": i % 2 == 0})} for i in range(60)]
+    (tmp_path / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    request = a_request(
+        tmp_path,
+        task=json_task().model_dump(mode="json", by_alias=True, exclude_none=True),
+        dataset={"train": [f"file://{tmp_path}/rows.jsonl"], "split": {"test": "0.2"}},
+        method={"objective": "sft", "adapter": {"r": 4, "alpha": 8}},
+        training={"maxLength": 64},
+        evaluation={"gates": [{"metric": "json_validity", "min": "0"}]},
+    )
+    write_request(tmp_path / "request.json", request)
+    code = (
+        "import sys\n"
+        "from graft_trainer.cli import main\n"
+        f"ended = main(['validate', '--request', {str(tmp_path / 'request.json')!r}, '--run-dir', {str(tmp_path / 'run')!r}])\n"
+        "print('libtorch' in open('/proc/self/maps').read(), 'transformers' in sys.modules)\n"
+        "sys.exit(ended)"
+    )
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=120)
+    assert (found.returncode, found.stdout.splitlines()[-1:]) == (0, ["False True"]), found.stderr
+    assert finished(tmp_path / "run").base_revision is not None

@@ -43,7 +43,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         # Read when torch is loaded; numpy's BLAS, too, would else start a thread for each core.
         os.environ.setdefault("OMP_NUM_THREADS", str(config.engine.threads))
     if config.engine.server is not None:
-        from graft_predictor.app.without_torch import hide_torch
+        from graft_core.without_torch import hide_torch
 
         hide_torch()
     settings = Settings(

@@ -30,10 +30,10 @@ from tests.cluster.node import cgroups, cleanup, services
 from tests.cluster.node.machine import NODE_IP, cni_plugins, hide, make_network, run, see_to_tools
 from tests.cluster.node.models import base_models
 from tests.cluster.node.places import FOLDER, HIDDEN, KUBECONFIG, LOCK, LOGS, READY, RUN, SOCKET, STORE
-from tests.cluster.processes import HOST, Processes, all_alive, is_ready, until
+from tests.cluster.processes import HOST, Processes, all_alive, end_recorded, is_ready, until
 from tests.cluster.programs import KUBE, SMALL_IMAGES
 
-__all__ = ["NODE", "alone", "down", "keep_logs", "prepare", "set_gpus", "start"]
+__all__ = ["NODE", "alone", "crash", "down", "keep_logs", "prepare", "set_gpus", "start"]
 
 NODE = "node0"
 API_PORT = 6443
@@ -123,6 +123,11 @@ def start(images: GraftImages | None = None) -> None:
 def down() -> None:
     """Stop everything and remove what it left on the machine; images stay for the next start."""
     cleanup.clear()
+
+
+def crash() -> None:
+    """`kill -9` the kubelet and containerd: what they started lives on without them."""
+    end_recorded(FOLDER / f"{name}.pid.json" for name in ("kubelet", "containerd"))
 
 
 def keep_logs() -> None:

@@ -1,6 +1,6 @@
 """A double of S3 for one bucket: GET, HEAD, PUT with If-None-Match, LIST and DELETE over loopback HTTP. It checks no signatures.
 
-Against a real server the same contract test runs where GRAFT_TEST_S3_ENDPOINT names one.
+The same contract test runs against a real server, too.
 """
 
 import threading

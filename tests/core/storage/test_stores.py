@@ -1,10 +1,9 @@
-"""One contract for every store: a folder, the double of S3, and a real S3 server where one is named."""
+"""One contract for every store: a folder, the double of S3, and a real S3 server."""
 
 import os
 import subprocess
 import sys
 import threading
-import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,9 +16,6 @@ from tests.core.storage.s3_double import S3Double, serve_s3
 
 Opened = tuple[ObjectStore, str]
 
-REAL_S3 = os.environ.get("GRAFT_TEST_S3_ENDPOINT", "")
-"""An S3 server with a bucket `graft-test`; keys come from AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY."""
-
 
 @pytest.fixture
 def double() -> Iterator[S3Double]:
@@ -27,7 +23,7 @@ def double() -> Iterator[S3Double]:
         yield server
 
 
-@pytest.fixture(params=["folder", "double", *(["real"] if REAL_S3 else [])])
+@pytest.fixture(params=["folder", "double", pytest.param("server", marks=pytest.mark.cluster)])
 def opened(request: pytest.FixtureRequest, tmp_path: Path) -> Opened:
     match request.param:
         case "folder":
@@ -35,7 +31,7 @@ def opened(request: pytest.FixtureRequest, tmp_path: Path) -> Opened:
         case "double":
             return open_store("s3://graft-test/run", request.getfixturevalue("double").env)
         case _:
-            return open_store(f"s3://graft-test/{uuid.uuid4()}", {**os.environ, "AWS_ENDPOINT_URL": REAL_S3})
+            return open_store("s3://graft-test/run", request.getfixturevalue("s3_server").env)
 
 
 @pytest.mark.loopback

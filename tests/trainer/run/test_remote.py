@@ -2,29 +2,38 @@
 
 import json
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from graft_core.contracts.train_request import TrainRequest
 from graft_core.errors import Unavailable
 from graft_core.storage.objects import FolderStore
+from graft_trainer.data.credentials import output_env
 from graft_trainer.methods.checkpoints import newest_complete, seal
 from graft_trainer.run.remote import RemoteState
 from tests.builders import a_report
 
+if TYPE_CHECKING:
+    from tests.cluster.s3server import S3Server
+
+BUCKET = "graft-test"
+
+
+REQUEST: dict[str, Any] = {
+    "job": {"namespace": "ml", "name": "mood", "uid": "uid-1"},
+    "task": {"type": "chat"},
+    "model": {"id": "file:///base"},
+    "dataset": {"train": ["file:///data.csv"]},
+    "method": {"objective": "sft"},
+    "training": {},
+    "evaluation": {},
+}
+
 
 @pytest.fixture
 def remote(tmp_path: Path) -> RemoteState:
-    request = {
-        "job": {"namespace": "ml", "name": "mood", "uid": "uid-1"},
-        "task": {"type": "chat"},
-        "model": {"id": "file:///base"},
-        "dataset": {"train": ["file:///data.csv"]},
-        "method": {"objective": "sft"},
-        "training": {},
-        "evaluation": {},
-        "outputPrefix": f"file://{tmp_path}/store/ml/mood/",
-    }
+    request = REQUEST | {"outputPrefix": f"file://{tmp_path}/store/ml/mood/"}
     return RemoteState(TrainRequest.model_validate(request), "train")
 
 
@@ -125,3 +134,30 @@ def test_a_store_out_of_reach_does_not_end_a_training_but_keeps_one_from_beginni
     remote.drop_work()
     with pytest.raises(Unavailable):
         remote.pull(tmp_path / "b", tmp_path / "trained")
+
+
+@pytest.mark.cluster
+def test_keys_that_expire_while_it_trains_are_read_again(
+    tmp_path: Path, s3_server: "S3Server", monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    secrets = tmp_path / "secrets"
+    (secrets / "output").mkdir(parents=True)
+
+    def renew() -> None:  # as the kubelet does with a mounted Secret that changed
+        for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+            (secrets / "output" / name).write_text(s3_server.env[name])
+
+    renew()
+    environ = {**s3_server.env, "AWS_ACCESS_KEY_ID": "of the variables", "AWS_SECRET_ACCESS_KEY": "which nobody renews"}
+    monkeypatch.setattr("graft_trainer.run.remote.output_env", lambda: output_env(environ, secrets))
+    remote = RemoteState(TrainRequest.model_validate(REQUEST | {"outputPrefix": f"s3://{BUCKET}/ml/mood/"}), "train")
+
+    remote.push_checkpoint(a_checkpoint(tmp_path / "a", 3))
+    s3_server.rotate("second")
+    remote.push_checkpoint(a_checkpoint(tmp_path / "a", 6))
+    assert "checkpoint_not_stored" in caplog.text  # the new Secret is not here yet; training goes on
+    renew()
+    remote.push_checkpoint(a_checkpoint(tmp_path / "a", 9))
+
+    remote.pull(tmp_path / "b", tmp_path / "trained")
+    assert sorted(path.name for path in (tmp_path / "b").iterdir()) == ["checkpoint-3", "checkpoint-9"]

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from graft_core.contracts.exit_codes import EXIT_CODES
+from graft_core.without_torch import hide_torch
 
 __all__ = ["main"]
 
@@ -42,6 +43,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         The exit code.
     """
     args = _make_parser().parse_args(argv)
+    if args.command == "validate":
+        hide_torch()
     # Only now: pydantic models, and behind them the ML libraries, cost seconds that --help need not take.
     from graft_trainer.run.child import run_child
     from graft_trainer.run.pod import Pod

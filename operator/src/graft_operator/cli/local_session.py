@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from threading import Event
 from urllib.parse import quote
 
-from graft_core.api.v1alpha1.names import GROUP, VERSION
+from graft_core.api.v1alpha1.names import API_VERSION
 from graft_core.errors import NotSupported, Unavailable
 from graft_operator.cli.session import Change, Listing, LogQuery
 from graft_operator.local.client import Client
@@ -95,7 +95,7 @@ class LocalSession:
 
     def _path(self, kind: Kind, namespace: str | None) -> str:
         scope = "" if namespace is None else f"/namespaces/{_quoted(namespace)}"
-        return f"/apis/{GROUP}/{VERSION}{scope}/{kind.plural}"
+        return f"/apis/{API_VERSION}{scope}/{kind.plural}"
 
     def _object_path(self, target: Target) -> str:
         return f"{self._path(target.kind, target.namespace or self.namespace)}/{_quoted(target.name)}"

@@ -34,7 +34,7 @@ class Head:
 
     status: int
     headers: Mapping[str, str]
-    """By name in lower case."""
+    """By name, as in `Content-Length`."""
 
 
 class Connection:
@@ -58,14 +58,10 @@ class Connection:
         return not self._writer.is_closing() and not self._reader.at_eof()
 
     def close(self) -> None:
-        """Close it at once, whatever is under way."""
-        self._writer.transport.abort()
-
-    def _break_off(self) -> None:
-        """Close it now: closing by the transport waits for the loop's next turn, and a server is done with a write by then."""
+        """Close it now, whatever is under way: a transport waits for the loop's next turn, and a server is done with a write by then."""
         with contextlib.suppress(OSError, TypeError):  # the latter from uvloop, which has no such method
             self._writer.get_extra_info("socket").shutdown(socket.SHUT_RDWR)
-        self.close()
+        self._writer.transport.abort()
 
     async def ask(self, data: bytes, check: Callable[[], None] | None) -> Head:
         """Send a request and read the beginning of its answer.
@@ -88,7 +84,7 @@ class Connection:
         self._writer.write(data)
         if check is not None:
             with contextlib.ExitStack() as refused:
-                refused.callback(self._break_off)
+                refused.callback(self.close)
                 check()
                 refused.pop_all()
         try:

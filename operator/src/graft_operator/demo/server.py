@@ -7,11 +7,13 @@ import sys
 import threading
 from pathlib import Path
 
+from graft_core.api.v1alpha1.names import API_VERSION
 from graft_core.clock import Clock
 from graft_core.errors import GraftError, Unavailable
 from graft_operator.demo.board import Board
 from graft_operator.local.client import Client
 from graft_operator.local.fields import Json, as_object, child, children, name_of, number, text
+from graft_operator.local.resources import KINDS, Kind
 
 __all__ = ["Server"]
 
@@ -19,8 +21,7 @@ START_TIMEOUT_S = 60.0
 STOP_TIMEOUT_S = 45.0
 TRAININGS = 2
 """At a time; each example asks for one CPU."""
-APIS = "/apis/graft.dev/v1alpha1/namespaces/default"
-PLURALS = {"finetunejob": "finetunejobs", "modelrelease": "modelreleases"}
+APIS = f"/apis/{API_VERSION}/namespaces/default"
 
 
 class Server:
@@ -69,8 +70,8 @@ class Server:
             except GraftError:
                 self._stopping.wait(0.2)
                 continue
-            for kind, plural in PLURALS.items():
-                threading.Thread(target=self._watch, args=(kind, plural), daemon=True).start()
+            for kind in KINDS:
+                threading.Thread(target=self._watch, args=(kind,), daemon=True).start()
             return
         raise Unavailable(f"graft up did not answer within {START_TIMEOUT_S:.0f} s; its last words:\n{self._tail()}")
 
@@ -90,16 +91,16 @@ class Server:
         """Create or change objects."""
         self.client.call("POST", "/apply", body={"namespace": "default", "items": documents})
 
-    def _watch(self, kind: str, plural: str) -> None:
+    def _watch(self, kind: Kind) -> None:
         while not self._stopping.is_set():
             try:
-                listed = as_object(self.client.call("GET", f"{APIS}/{plural}"))
+                listed = as_object(self.client.call("GET", f"{APIS}/{kind.plural}"))
                 for obj in children(listed, "items"):
-                    self._see(f"{kind}/{name_of(obj)}", obj)
+                    self._see(f"{kind.singular}/{name_of(obj)}", obj)
                 query = {"watch": "true", "resourceVersion": text(listed, "metadata", "resourceVersion")}
-                for event in self.client.stream_json(f"{APIS}/{plural}", query=query):
+                for event in self.client.stream_json(f"{APIS}/{kind.plural}", query=query):
                     obj = as_object(event["object"])
-                    self._see(f"{kind}/{name_of(obj)}", None if event["type"] == "DELETED" else obj)
+                    self._see(f"{kind.singular}/{name_of(obj)}", None if event["type"] == "DELETED" else obj)
             except GraftError:
                 self._stopping.wait(0.5)
 

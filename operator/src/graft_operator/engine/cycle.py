@@ -12,20 +12,20 @@ import random
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
-from typing import Any, Final, Protocol, cast
+from typing import Final, Protocol, cast
 
 from graft_core.api.v1alpha1.finetunejob import FineTuneJob
 from graft_core.api.v1alpha1.modelrelease import ModelRelease
 from graft_core.api.v1alpha1.names import FINALIZER, KIND_FINETUNEJOB, KIND_MODELRELEASE
 from graft_core.clock import Clock
 from graft_core.errors import Corrupt, GraftError, InvalidInput
-from graft_core.telemetry.logs import get_log
-from graft_core.telemetry.tracing import TRACEPARENT, extract_context, get_tracer
+from graft_core.telemetry.tracing import TRACEPARENT
 from graft_operator.engine.directory import Directory, Key
 from graft_operator.engine.holding import Holding
 from graft_operator.engine.metrics import OperatorMetrics
 from graft_operator.engine.reading import diff_merge, read_object
 from graft_operator.engine.trouble import clear_trouble, is_trouble, tell_trouble
+from graft_operator.passes import log_pass, pass_span
 from graft_operator.ports import FINE_TUNE_JOBS, MODEL_RELEASES, Cluster, Json, Resource
 from graft_operator.reconcile.decision import (
     AddFinalizer,
@@ -41,8 +41,6 @@ from graft_operator.reconcile.pacing import look_again_s
 
 __all__ = ["RESOURCES", "Cycle", "EventSink", "JobShell", "ReleaseShell"]
 
-_LOG = get_log(__name__)
-_TRACER = get_tracer(__name__)
 
 RESOURCES: Final[Mapping[str, Resource]] = {KIND_FINETUNEJOB: FINE_TUNE_JOBS, KIND_MODELRELEASE: MODEL_RELEASES}
 """Graft's own kinds."""
@@ -165,7 +163,7 @@ class Cycle:
             return None
         if isinstance(obj, FineTuneJob):
             job_decision = await self._jobs.decide(obj, now)
-            with _span(stored, job_decision.actions):
+            with pass_span(str(stored.key), job_decision.actions, stored.traceparent):
                 for action in job_decision.actions:
                     if not await self._finalize(stored, action):
                         stored.is_watched = bool(await self._jobs.apply(action, obj))
@@ -182,14 +180,7 @@ class Cycle:
             )
         for event in decision.events:
             self._events.emit(stored.body, event)
-        if decision.actions:
-            _LOG.info(
-                "pass_applied",
-                object=str(stored.key),
-                generation=obj.metadata.generation,
-                actions=[type(action).__name__ for action in decision.actions],
-                phase=str(decision.status.phase),
-            )
+        log_pass(str(stored.key), obj.metadata.generation, decision)
         return stored.again_s(decision)
 
     async def _decide_release(
@@ -198,7 +189,7 @@ class Cycle:
         """Decide by what is stored and what is held of it, and carry the actions out."""
         known = self._holding.recall(stored.key, obj, status)
         found = await self._releases.decide(known, now)
-        with _span(stored, found.actions):
+        with pass_span(str(stored.key), found.actions, stored.traceparent):
             for step in found.actions:
                 if not await self._finalize(stored, step):
                     await self._releases.apply(step, known)
@@ -289,6 +280,11 @@ class _Stored:
         return WATCHED_S * random.uniform(1.0, 1.25) if self.is_watched else look_again_s(decision)
 
     @property
+    def traceparent(self) -> str:
+        """Return the trace that who applied the object handed on in an annotation; empty: none."""
+        return text(self.body, "metadata", "annotations", TRACEPARENT)
+
+    @property
     def finalizers(self) -> list[str]:
         """Finalizers of everybody."""
         return cast("list[str]", self.body["metadata"].get("finalizers") or [])
@@ -298,18 +294,3 @@ def _worth_telling(events: Sequence[Event]) -> tuple[Event, ...]:
     """Return a job's warnings, and of its ordinary news the last, which says where it stands; its conditions have the rest."""
     news = [event for event in events if event.type == "Normal"]
     return tuple(event for event in events if event.type != "Normal" or event is news[-1])
-
-
-def _span(stored: _Stored, actions: Sequence[object]) -> contextlib.AbstractContextManager[Any]:
-    """Span over the actions of a pass; a pass without any, which is nearly all of them, leaves no trace.
-
-    Who applies an object may hand its trace on in the annotation `traceparent`.
-    """
-    if not actions:
-        return contextlib.nullcontext()
-    parent = text(stored.body, "metadata", "annotations", TRACEPARENT)
-    return _TRACER.start_as_current_span(
-        "graft.pass",
-        context=extract_context({TRACEPARENT: parent}) if parent else None,
-        attributes={"graft.object": str(stored.key), "graft.actions": [type(action).__name__ for action in actions]},
-    )

@@ -22,7 +22,7 @@ from typing import Any, Protocol, cast
 
 from aiohttp import web
 
-from graft_core.api.v1alpha1.names import GROUP, PLURALS, VERSION
+from graft_core.api.v1alpha1.names import API_VERSION, PLURALS
 from graft_core.errors import GraftError, InvalidInput
 from graft_core.telemetry.logs import get_log
 from graft_operator.local.documents import ObjectKey, meta_of
@@ -84,7 +84,7 @@ def create_app(store: ObjectStore, events: EventLog, control: Control) -> web.Ap
     """Build the application."""
     app = web.Application(middlewares=[_translate], client_max_size=MAX_REQUEST_BYTES)
     app[_STORE], app[_EVENTS], app[_CONTROL] = store, events, control
-    group = f"/apis/{GROUP}/{VERSION}"
+    group = f"/apis/{API_VERSION}"
     plural = f"{{plural:{'|'.join(_KINDS)}}}"
     scoped = f"{group}/namespaces/{{namespace}}/{plural}"
     app.add_routes(
@@ -180,7 +180,7 @@ async def _list(request: web.Request) -> web.StreamResponse:
     items, revision = request.app[_STORE].find_all(kind, namespace)
     return web.json_response(
         {
-            "apiVersion": f"{GROUP}/{VERSION}",
+            "apiVersion": API_VERSION,
             "kind": f"{kind}List",
             "metadata": {"resourceVersion": str(revision)},
             "items": items,

@@ -5,9 +5,8 @@ fails is run again with back-off and jitter; nothing of it is remembered but wha
 """
 
 import asyncio
-import contextlib
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import aclosing
 from typing import Any, Literal
 
@@ -19,19 +18,18 @@ from graft_core.api.v1alpha1.names import KIND_FINETUNEJOB, KIND_MODELRELEASE
 from graft_core.clock import Clock
 from graft_core.errors import Conflict
 from graft_core.telemetry.logs import get_log
-from graft_core.telemetry.tracing import get_tracer
 from graft_operator.local.documents import ObjectKey, to_key
 from graft_operator.local.events import EventLog
 from graft_operator.local.job_shell import JobShell
 from graft_operator.local.objects import ObjectStore
 from graft_operator.local.release_shell import ReleaseShell
+from graft_operator.passes import log_pass, pass_span
 from graft_operator.reconcile.decision import FineTuneJobDecision, ModelReleaseDecision
 from graft_operator.reconcile.pacing import back_off_s, look_again_s, retry_after
 
 __all__ = ["Loop", "Notice"]
 
 _LOG = get_log(__name__)
-_TRACER = get_tracer(__name__)
 
 Notice = Callable[[dict[str, Any], Literal["Normal", "Warning"], str, str], None]
 """Told of each event: object, type, reason, message."""
@@ -145,14 +143,14 @@ class Loop:
         if key.kind == KIND_FINETUNEJOB:
             job = FineTuneJob.model_validate(body)
             decision = await self._jobs.decide(job, now)
-            with _span(key, decision.actions):
+            with pass_span(str(key), decision.actions):
                 for action in decision.actions:
                     await self._jobs.apply(action, key, job)
             is_changed = decision.status != job.status
         else:
             release = ModelRelease.model_validate(body)
             decision = await self._releases.decide(release, now)
-            with _span(key, decision.actions):
+            with pass_span(str(key), decision.actions):
                 for step in decision.actions:
                     await self._releases.apply(step, key, release)
             is_changed = decision.status != release.status
@@ -161,14 +159,7 @@ class Loop:
         for event in decision.events:
             self._events.record(body, event.type, event.reason, event.message)
             self._notice(body, event.type, event.reason, event.message)
-        if decision.actions:
-            _LOG.info(
-                "pass_applied",
-                object=str(key),
-                generation=body["metadata"]["generation"],
-                actions=[type(action).__name__ for action in decision.actions],
-                phase=str(decision.status.phase),
-            )
+        log_pass(str(key), body["metadata"]["generation"], decision)
         return look_again_s(decision)
 
     def _write_status(
@@ -238,11 +229,3 @@ class Loop:
             await asyncio.sleep(RESYNC_S)
             for body in self._store.find_all()[0]:
                 self.mark(to_key(body))
-
-
-def _span(key: ObjectKey, actions: Sequence[object]) -> contextlib.AbstractContextManager[object]:
-    """Span over the actions of a pass; a pass without any, which is nearly all of them, leaves no trace."""
-    if not actions:
-        return contextlib.nullcontext()
-    attributes = {"graft.object": str(key), "graft.actions": [type(action).__name__ for action in actions]}
-    return _TRACER.start_as_current_span("graft.pass", attributes=attributes)

@@ -30,16 +30,7 @@ its attention term, which fused attention does not keep)."""
 COMMON_ENCODERS: Final = frozenset(
     {"bert", "camembert", "deberta-v2", "distilbert", "electra", "modernbert", "mpnet", "roberta", "xlm-roberta"}
 )
-"""Architectures known to have a classifier: for these a check need not load torch to ask."""
-
-COMMON_CAUSAL: Final = frozenset(
-    {
-        "cohere", "falcon", "gemma", "gemma2", "gemma3_text", "glm", "glm4", "gpt2", "gpt_neox", "gpt_oss", "granite", "llama",
-        "mistral", "mixtral", "mpt", "olmo", "olmo2", "opt", "phi", "phi3", "qwen2", "qwen2_moe", "qwen3", "qwen3_moe", "smollm3",
-        "stablelm", "starcoder2",
-    }
-)  # fmt: skip
-"""The same of causal language models: transformers' table takes seconds to load."""
+"""Architectures known to have a classifier: a check of these needs nothing of transformers, which takes two seconds to load."""
 
 _log = get_log(__name__)
 
@@ -191,9 +182,8 @@ def _is_target(name: str, targets: tuple[str, ...]) -> bool:
 
 def _check_architecture(request: TrainRequest, config: Mapping[str, Any]) -> None:
     is_classifier = request.task.type is TaskType.CLASSIFICATION
-    if config["model_type"] in (COMMON_ENCODERS if is_classifier else COMMON_CAUSAL):
+    if is_classifier and config["model_type"] in COMMON_ENCODERS:
         return
-    # transformers' own table; it brings torch with it.
     from transformers.models.auto.modeling_auto import (
         MODEL_FOR_CAUSAL_LM_MAPPING_NAMES,
         MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING_NAMES,

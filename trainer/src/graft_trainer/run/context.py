@@ -174,7 +174,7 @@ def _with_max_length(request: TrainRequest, base: Path) -> TrainRequest:
 def _measure(request: TrainRequest, base: Path) -> "tuple[Callable[[Record], int], str | None]":
     if request.task.type is TaskType.CLASSIFICATION:
         return TextEncoder(load_text_tokenizer(base), request.task).count, None
-    # torch comes with transformers' tokenizers, seconds that an encoder's check does not pay.
+    # transformers takes seconds to load, which an encoder's check does not pay.
     from graft_trainer.modeling.tokenizer import load_tokenizer
 
     encoder = ChatEncoder(load_tokenizer(base), request.task, completion_only=request.training.completion_only_loss)

@@ -1,7 +1,7 @@
-"""Keep torch out of a predictor whose model runs in a server beside it.
+"""Keep torch out of a process that needs a tokenizer and no model: a predictor whose model runs in a server beside it, a trainer's check.
 
-Where torch is installed, transformers imports it even for a tokenizer: seconds, and hundreds of megabytes beside a server that needs
-them. A module that is None in sys.modules counts as not installed, for the import system and for transformers alike.
+Where torch is installed, transformers imports it even for a tokenizer: seconds, and hundreds of megabytes. A module that is None in
+sys.modules counts as not installed, for the import system and for transformers alike.
 """
 
 import os
