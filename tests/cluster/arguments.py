@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 __all__ = [
+    "CLUSTER_CIDR",
     "CNI_NETWORK",
     "Server",
     "apiserver",

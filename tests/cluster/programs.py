@@ -9,7 +9,17 @@ from pathlib import Path
 from tests.cluster.errors import BedError
 from tests.cluster.gobuild import GoModule, Swap
 
-__all__ = ["GATEWAY", "HELM", "KSERVE", "KUBE", "KUBE_VERSION", "S3", "SMALL_IMAGES", "kube_program"]
+__all__ = [
+    "GATEWAY",
+    "HELM",
+    "KSERVE",
+    "KUBE",
+    "KUBE_VERSION",
+    "NETWORK_POLICIES",
+    "S3",
+    "SMALL_IMAGES",
+    "kube_program",
+]
 
 KUBE_VERSION = "1.34.4"
 """Of Kubernetes; the line KServe 0.20 is built on."""
@@ -53,6 +63,9 @@ SMALL_IMAGES = GoModule(name="smallimages", programs={"pause": "./pause", "answe
 
 KSERVE = GoModule(name="kserve", programs={"kserve": "github.com/kserve/kserve/cmd/manager"}, minutes=6)
 """KServe's own controller and webhooks, for `GRAFT_KSERVE=built`."""
+
+NETWORK_POLICIES = GoModule(name="netpol", programs={"kube-network-policies": "."}, minutes=3)
+"""SIG Network's implementation of NetworkPolicies, for the node."""
 
 HELM = GoModule(name="helm", programs={"helm": "helm.sh/helm/v3/cmd/helm"}, minutes=2)
 """Helm, of the version whose Kubernetes libraries are ours."""

@@ -48,27 +48,41 @@ def helm(*arguments: str) -> str:
     return done.stdout
 
 
-def values(images: GraftImages) -> dict[str, object]:
-    """What this cluster needs said: its images, and where its object store is."""
+def values(images: GraftImages, team: str) -> dict[str, object]:
+    """What this cluster needs said: its images, where its object store is, and who may ask predictors.
+
+    The gateway and the kubelet are processes of the node, which no policy holds up; from pods, only the operator's may ask.
+    """
     named = {
         image: dict(zip(("repository", "tag"), images.name(image).rsplit(":", 1), strict=True))
         for image in ("operator", "trainer", "predictor")
     }
     env = {"AWS_ENDPOINT_URL": STORE_URL}
-    return {"image": named, "config": {"trainerEnv": env, "predictorEnv": env, "unreadyGraceS": 60}}
+    nobody = [{"podSelector": {"matchLabels": {"may-ask": "predictors"}}}]
+    return {
+        "image": named,
+        "config": {"trainerEnv": env, "predictorEnv": env, "unreadyGraceS": 60},
+        # On somebody else's cluster the gateway is a pod that nobody here knows.
+        "networkPolicies": {
+            "enabled": os.environ.get("GRAFT_TEST_NODE") == "own",
+            "namespaces": [team],
+            "predictor": {"from": nobody},
+        },
+    }
 
 
-def install(api: Api, images: GraftImages, folder: Path) -> None:
+def install(api: Api, images: GraftImages, team: str, folder: Path) -> None:
     """Install the chart, or upgrade it, and wait until the operator is ready.
 
     Args:
         api: Of an administrator.
         images: That containerd has.
+        team: The namespace whose pods get network policies.
         folder: For the file of values.
     """
     labels = {"pod-security.kubernetes.io/enforce": "restricted"}
     api.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE, "labels": labels}})
     file = folder / "values.yaml"
-    file.write_text(yaml.safe_dump(json.loads(json.dumps(values(images)))))
+    file.write_text(yaml.safe_dump(json.loads(json.dumps(values(images, team)))))
     chart = str(ROOT / "charts" / "graft")
     helm("upgrade", "--install", RELEASE, chart, "-n", NAMESPACE, "-f", str(file), "--wait", "--timeout", "4m")

@@ -7,6 +7,7 @@ import httpx
 import pytest
 
 from tests.cluster.api import Api, ApiError
+from tests.cluster.e2e.pods import a_pod
 from tests.cluster.node.services import GATEWAY_NAME, GATEWAY_NAMESPACE, GATEWAY_PORT
 from tests.cluster.processes import HOST, until
 
@@ -16,24 +17,6 @@ WAIT_S = 60
 Json = dict[str, Any]
 HOSTNAME = "split.example.com"
 REQUESTS = 200
-
-
-def a_pod(*arguments: str, **spec: Any) -> Json:
-    """A pod's spec that passes `restricted`, of the image the harness brings."""
-    security = {
-        "allowPrivilegeEscalation": False,
-        "readOnlyRootFilesystem": True,
-        "capabilities": {"drop": ["ALL"]},
-    }
-    container = {
-        "name": "main",
-        "image": "localhost/answer:1",
-        "imagePullPolicy": "Never",
-        "args": list(arguments),
-        "securityContext": security,
-    }
-    user = {"runAsNonRoot": True, "runAsUser": 65535, "seccompProfile": {"type": "RuntimeDefault"}}
-    return {"automountServiceAccountToken": False, "securityContext": user, "containers": [container], **spec}
 
 
 def serve(api: Api, namespace: str, name: str, replicas: int = 1) -> None:

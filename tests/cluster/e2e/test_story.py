@@ -8,39 +8,19 @@ The tests are one story, in this order; each begins with what the one before it 
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 
-from tests.cluster.api import Api
-from tests.cluster.e2e.chart import NAMESPACE, OPERATOR, install
+from tests.cluster.e2e.chart import NAMESPACE, OPERATOR
 from tests.cluster.e2e.team import Team, Users, a_job, a_release
-from tests.cluster.graft_images import loaded
-from tests.cluster.node.places import STORE
-from tests.cluster.tenants import make_namespace
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(1200)]
 
 Json = dict[str, Any]
 JOB, RELEASE = "FineTuneJob", "ModelRelease"
-
-
-@pytest.fixture(scope="module")
-def team(api: Api, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Team]:
-    """A team on a cluster with Graft."""
-    folder = tmp_path_factory.mktemp("team")
-    images = loaded(STORE)
-    assert images is not None, "the node was started without Graft's images: `make e2e`, or `make cluster-up`"
-    install(api, images, folder)
-    found = Team(api, make_namespace(api, "team", {"pod-security.kubernetes.io/enforce": "restricted"}))
-    found.settle_in(folder)
-    yield found
-    for kind in (RELEASE, JOB):
-        for item in api.list("graft.dev/v1alpha1", kind, found.namespace):
-            api.delete(item)
 
 
 def stable_of(team: Team) -> str:

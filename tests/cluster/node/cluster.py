@@ -112,7 +112,7 @@ def start(images: GraftImages | None = None) -> None:
         _start_node(processes, kube)
         install(api, [*GATEWAY_API.crds(), *KSERVE.crds()])
         until(lambda: _is_node_ready(api), READY_S, "the node to be Ready", processes)
-        services.start(processes, api, FOLDER)
+        services.start(processes, api, FOLDER, NODE)
     if images is not None:
         graft_images.load(images, SOCKET, STORE)
     processes.check()

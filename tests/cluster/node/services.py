@@ -1,4 +1,4 @@
-"""What stands beside Kubernetes on the node: Traefik as gateway, an S3 server, and KServe or the stand-in for it."""
+"""What stands beside Kubernetes on the node: Traefik as gateway, an S3 server, what enforces NetworkPolicies, and KServe or its stand-in."""
 
 import json
 import os
@@ -11,13 +11,14 @@ import httpx
 import yaml
 
 from tests.cluster.api import Api
+from tests.cluster.arguments import CLUSTER_CIDR
 from tests.cluster.errors import BedError
 from tests.cluster.kserve_standin.admission import install_validation
 from tests.cluster.node import kserve
-from tests.cluster.node.machine import NODE_IP
+from tests.cluster.node.machine import NODE_IP, run
 from tests.cluster.node.places import KUBECONFIG, S3_KEYS
 from tests.cluster.processes import HOST, Processes, until
-from tests.cluster.programs import GATEWAY, S3
+from tests.cluster.programs import GATEWAY, NETWORK_POLICIES, S3
 from tests.house import ROOT
 
 __all__ = ["GATEWAY_PORT", "S3_PORT", "prepare", "start", "which_kserve"]
@@ -29,6 +30,8 @@ READY_S = 60
 GATEWAY_NAMESPACE = kserve.NAMESPACE
 GATEWAY_NAME = "kserve-ingress-gateway"
 """Where KServe's own documentation puts it."""
+POLICY_QUEUE = "100"
+"""Of kube-network-policies, unless it is told another."""
 GATEWAY_API_VERSION = "gateway.networking.k8s.io/v1"
 
 OBJECTS: list[dict[str, Any]] = [
@@ -58,12 +61,13 @@ OBJECTS: list[dict[str, Any]] = [
 ]
 
 
-def start(processes: Processes, api: Api, folder: Path) -> None:
+def start(processes: Processes, api: Api, folder: Path, node: str) -> None:
     """Start them all, and wait until the gateway answers and the S3 server listens."""
     for item in OBJECTS:
         api.apply(item)
     _start_gateway(processes, api, folder)
     _start_s3(processes, folder)
+    _start_network_policies(processes, node)
     _START_KSERVE[which_kserve()](processes, api, folder)
     until(lambda: _answers(GATEWAY_PORT), READY_S, "the gateway", processes)
     until(lambda: _answers(S3_PORT), READY_S, "the S3 server", processes)
@@ -86,7 +90,7 @@ def which_kserve() -> str:
 
 def prepare() -> None:
     """Fetch and build what `start` will start."""
-    for module in (GATEWAY, S3):
+    for module in (GATEWAY, S3, NETWORK_POLICIES):
         module.build()
     if which_kserve() == "built":
         kserve.prepare()
@@ -141,6 +145,14 @@ def _start_s3(processes: Processes, folder: Path) -> None:
     processes.start(
         "s3", "env", *keys, str(S3.build() / "versitygw"), "--port", f"0.0.0.0:{S3_PORT}", "posix", str(data)
     )
+
+
+def _start_network_policies(processes: Processes, node: str) -> None:
+    program = NETWORK_POLICIES.build() / "kube-network-policies"
+    processes.start("kube-network-policies", program, "--kubeconfig", str(KUBECONFIG), "--node", node)
+    # It asks nftables for the packets, too; not every kernel's has queues, and packets that are asked about twice are no fault.
+    new = ("-m", "conntrack", "--ctstate", "NEW", "-s", CLUSTER_CIDR, "-m", "addrtype", "!", "--src-type", "LOCAL")
+    run("iptables", "-t", "mangle", "-A", "POSTROUTING", *new, "-j", "NFQUEUE", "--queue-num", POLICY_QUEUE)
 
 
 def _answers(port: int) -> bool:

@@ -1,6 +1,7 @@
 // What the harness's own tests run in pods.
 //
-//	answer serve NAME    answers every request with NAME, on 8080, until SIGTERM; then finishes what it has begun
+//	answer serve NAME    answers every request with NAME, on 8080, until SIGTERM; then finishes what it has begun.
+//	                     GET /ask?url=URL asks somebody else, and says yes where an answer comes within two seconds, else no
 //	answer exit CODE     ends at once
 package main
 
@@ -34,7 +35,11 @@ func main() {
 func serve(name string) {
 	server := &http.Server{
 		Addr: ":8080",
-		Handler: http.HandlerFunc(func(answer http.ResponseWriter, _ *http.Request) {
+		Handler: http.HandlerFunc(func(answer http.ResponseWriter, asked *http.Request) {
+			if asked.URL.Path == "/ask" {
+				fmt.Fprint(answer, ask(asked.URL.Query().Get("url")))
+				return
+			}
 			fmt.Fprint(answer, name)
 		}),
 		ReadHeaderTimeout: 5 * time.Second,
@@ -54,4 +59,15 @@ func serve(name string) {
 		os.Exit(1)
 	}
 	<-ended
+}
+
+func ask(url string) string {
+	// A connection of its own: one that is open already is past every network policy.
+	client := http.Client{Timeout: 2 * time.Second, Transport: &http.Transport{DisableKeepAlives: true}}
+	answer, err := client.Get(url)
+	if err != nil {
+		return "no"
+	}
+	_ = answer.Body.Close()
+	return "yes"
 }
