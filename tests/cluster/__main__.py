@@ -21,6 +21,8 @@ __all__ = ["main"]
 INSIDE = "GRAFT_TEST_NODE"
 """Tells the tests which cluster they run on: `own` or `external`; KUBECONFIG names it."""
 TESTS = "tests/cluster/e2e"
+UNABLE = 69
+"""Exit code (EX_UNAVAILABLE of sysexits.h): this machine cannot carry a node; nothing was tested."""
 
 
 def main() -> int:
@@ -34,7 +36,7 @@ def main() -> int:
         return VERBS[arguments.verb](rest)
     except BedError as error:
         sys.stderr.write(f"cluster: {error}\n")
-        return 1
+        return UNABLE if isinstance(error, NothingToRun) else 1
 
 
 def programs(_rest: list[str]) -> int:
