@@ -5,11 +5,27 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from graft_core.contracts.train_request import TrainRequest
+from graft_trainer.data.faults import DatasetError
 from graft_trainer.data.prepare import prepare_dataset
 from graft_trainer.data.records import PreparedDataset, Record
 
-__all__ = ["CHAT", "CLASSIFICATION", "TEXT_TO_JSON", "a_request", "lines", "prepare", "rows", "write"]
+__all__ = [
+    "CHAT",
+    "CLASSIFICATION",
+    "GOOD",
+    "SECRET",
+    "TEXT_TO_JSON",
+    "a_request",
+    "everything",
+    "lines",
+    "prepare",
+    "refusal",
+    "rows",
+    "write",
+]
 
 CHAT: dict[str, Any] = {"type": "chat"}
 CLASSIFICATION: dict[str, Any] = {"type": "classification"}
@@ -70,3 +86,19 @@ def prepare(folder: Path, task: Mapping[str, Any] = CHAT, /, **dataset: Any) -> 
 def everything(data: PreparedDataset) -> list[Record]:
     """All records, in the files' order."""
     return sorted([*data.train, *data.validation, *data.test], key=lambda record: (record.source, record.line))
+
+
+GOOD = lines(rows(30))
+"""A file with nothing wrong."""
+SECRET = "0912345678"
+"""What no message may repeat."""
+
+
+def refusal(folder: Path, name: str, content: str | bytes, /, **dataset: Any) -> DatasetError:
+    """Write a file that is to be refused, and return how it was."""
+    write(folder, name, content)
+    with pytest.raises(DatasetError) as caught:
+        prepare(folder, train=[name], **dataset)
+    assert SECRET not in str(caught.value)
+    assert not (folder / "run/prepared").exists()
+    return caught.value
