@@ -20,6 +20,7 @@ __all__ = [
     "TEXT_TO_JSON",
     "a_request",
     "everything",
+    "ids",
     "lines",
     "prepare",
     "refusal",
@@ -102,3 +103,8 @@ def refusal(folder: Path, name: str, content: str | bytes, /, **dataset: Any) ->
     assert SECRET not in str(caught.value)
     assert not (folder / "run/prepared").exists()
     return caught.value
+
+
+def ids(data: PreparedDataset) -> dict[str, set[str]]:
+    """Ids of the records, by split."""
+    return {name: {record.id for record in data.split(name)} for name in ("train", "validation", "test")}
