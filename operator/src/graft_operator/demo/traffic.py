@@ -21,7 +21,8 @@ __all__ = ["Question", "Traffic"]
 
 BLOCKED = "422"
 """Status of an answer that a guardrail kept back."""
-REQUEST_TIMEOUT_S = 30.0
+REQUEST_TIMEOUT_S = 120.0
+"""As long as the service itself takes at most: on a busy machine the slow adapter's answers queue, and none is lost by that."""
 MAX_IN_FLIGHT = 16
 """People give up before more than this many wait at a time."""
 
