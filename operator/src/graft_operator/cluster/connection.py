@@ -59,8 +59,10 @@ class Connection:
 
     def close(self) -> None:
         """Close it now, whatever is under way: a transport waits for the loop's next turn, and a server is done with a write by then."""
-        with contextlib.suppress(OSError, TypeError):  # the latter from uvloop, which has no such method
-            self._writer.get_extra_info("socket").shutdown(socket.SHUT_RDWR)
+        raw = self._writer.get_extra_info("socket")
+        if raw is not None:  # TLS forgets it once the server has closed
+            with contextlib.suppress(OSError, TypeError):  # the latter from uvloop, which has no such method
+                raw.shutdown(socket.SHUT_RDWR)
         self._writer.transport.abort()
 
     async def ask(self, data: bytes, check: Callable[[], None] | None) -> Head:
