@@ -1,12 +1,15 @@
 """HTTP/1.1 as servers really say it: lengths, chunks, ends, and connections that are used again or were closed meanwhile."""
 
 import asyncio
+import ssl
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 import pytest
 
 from graft_operator.cluster.connection import IDLE_S, BrokenConnection, Pool
+from tests.cluster.certificates import Authority
 from tests.fakes.clock import FakeClock
 
 pytestmark = pytest.mark.loopback
@@ -49,10 +52,12 @@ class RawServer:
 
 
 @asynccontextmanager
-async def pool() -> AsyncGenerator[tuple[RawServer, Pool, FakeClock]]:
+async def pool(certificates: Path | None = None) -> AsyncGenerator[tuple[RawServer, Pool, FakeClock]]:
+    """A server and connections to it; under TLS where there is a folder for its certificates."""
     raw, clock = RawServer(), FakeClock()
-    server = await asyncio.start_server(raw.serve, "127.0.0.1", 0)
-    found = Pool("127.0.0.1", server.sockets[0].getsockname()[1], None, "", clock)
+    ours, theirs = (None, None) if certificates is None else tls(certificates)
+    server = await asyncio.start_server(raw.serve, "127.0.0.1", 0, ssl=theirs)
+    found = Pool("127.0.0.1", server.sockets[0].getsockname()[1], ours, "127.0.0.1", clock)
     try:
         yield raw, found, clock
     finally:
@@ -60,6 +65,14 @@ async def pool() -> AsyncGenerator[tuple[RawServer, Pool, FakeClock]]:
         server.close()
         raw.hang_up()
         await asyncio.sleep(0.01)
+
+
+def tls(folder: Path) -> tuple[ssl.SSLContext, ssl.SSLContext]:
+    """The client's side and the server's."""
+    Authority.create(folder).issue("server", "a-server", hosts=("127.0.0.1",))
+    server = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    server.load_cert_chain(folder / "server.crt", folder / "server.key")
+    return ssl.create_default_context(cafile=str(folder / "ca.crt")), server
 
 
 async def ask(found: Pool, *, is_read: bool = True) -> tuple[int, bytes]:
@@ -142,15 +155,16 @@ async def test_a_read_is_sent_again_where_the_idle_connection_was_closed_and_a_w
         assert len(raw.seen) == (3 if is_read else 2)
 
 
-async def test_what_was_closed_or_idle_for_long_is_not_used_again() -> None:
-    async with pool() as (raw, found, clock):
+@pytest.mark.parametrize("is_tls", [False, True], ids=["plain", "tls"])
+async def test_what_was_closed_or_idle_for_long_is_not_used_again(tmp_path: Path, *, is_tls: bool) -> None:
+    async with pool(tmp_path if is_tls else None) as (raw, found, clock):
         raw.script = [OK + b"Content-Length: 0\r\n\r\n"] * 3
         await ask(found)
         clock.advance(IDLE_S + 1)
         await ask(found)
         assert raw.connections == 2
         raw.hang_up()
-        await asyncio.sleep(0.01)
+        await asyncio.sleep(0.05)
         assert await ask(found, is_read=False) == (200, b"")
         assert raw.connections == 3
 
