@@ -26,6 +26,7 @@ __all__ = [
     "STOP_S",
     "Processes",
     "all_alive",
+    "answers",
     "clear_orphans",
     "end_recorded",
     "is_ready",
@@ -147,6 +148,14 @@ def is_ready(server: httpx.Client) -> bool:
     try:
         # A server that has begun to listen may answer a handshake only seconds later.
         return server.get("/readyz", timeout=httpx.Timeout(5, connect=0.5)).is_success
+    except httpx.TransportError:
+        return False
+
+
+def answers(port: int) -> bool:
+    """Does something speak HTTP at a port of this machine, whatever it says?"""
+    try:
+        return httpx.get(f"http://{HOST}:{port}/", timeout=2, trust_env=False).status_code > 0
     except httpx.TransportError:
         return False
 

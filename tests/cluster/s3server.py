@@ -7,10 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, Self
 
-import httpx
-
 from graft_operator.local.sockets import free_port
-from tests.cluster.processes import HOST, Processes, new_run_folder, until
+from tests.cluster.processes import HOST, Processes, answers, new_run_folder, until
 from tests.cluster.programs import S3
 
 __all__ = ["BUCKET", "S3Server"]
@@ -74,10 +72,4 @@ class S3Server:
         self.processes.start(
             "s3", "env", *keys, str(S3.build() / "versitygw"), "--port", f"{HOST}:{self.port}", "posix", str(data)
         )
-        until(self._answers, PATIENCE_S, "the S3 server", self.processes)
-
-    def _answers(self) -> bool:
-        try:
-            return httpx.get(self.env["AWS_ENDPOINT_URL"], timeout=2, trust_env=False).status_code > 0
-        except httpx.TransportError:
-            return False
+        until(lambda: answers(self.port), PATIENCE_S, "the S3 server", self.processes)

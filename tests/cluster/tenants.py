@@ -5,10 +5,12 @@ from uuid import uuid4
 
 from tests.cluster.api import Access, Api, Json
 
-__all__ = ["default_account", "make_namespace", "make_user"]
+__all__ = ["RESTRICTED", "default_account", "make_namespace", "make_user"]
 
 RBAC_GROUP = "rbac.authorization.k8s.io"
 RBAC = f"{RBAC_GROUP}/v1"
+RESTRICTED = {"pod-security.kubernetes.io/enforce": "restricted"}
+"""Labels of a namespace that enforces what Graft promises for its pods."""
 TOKEN_S = 3600
 """Longer than any test."""
 

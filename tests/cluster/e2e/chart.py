@@ -12,9 +12,10 @@ from tests.cluster.graft_images import GraftImages
 from tests.cluster.node.machine import NODE_IP
 from tests.cluster.node.services import S3_PORT
 from tests.cluster.programs import HELM
+from tests.cluster.tenants import RESTRICTED
 from tests.house import ROOT
 
-__all__ = ["NAMESPACE", "OPERATOR", "RELEASE", "STORE_URL", "helm", "install", "values"]
+__all__ = ["CUSTOMER", "NAMESPACE", "OPERATOR", "RELEASE", "STORE_URL", "helm", "install", "values"]
 
 RELEASE = "graft"
 NAMESPACE = "graft-system"
@@ -22,6 +23,8 @@ OPERATOR = "graft-operator"
 """Its Deployment."""
 STORE_URL = f"http://{NODE_IP}:{S3_PORT}"
 HELM_S = 300
+CUSTOMER = {"may-ask": "predictors"}
+"""Labels of the pods, with the team, that may ask predictors."""
 
 
 def helm(*arguments: str) -> str:
@@ -51,14 +54,13 @@ def helm(*arguments: str) -> str:
 def values(images: GraftImages, team: str) -> dict[str, object]:
     """What this cluster needs said: its images, where its object store is, and who may ask predictors.
 
-    The gateway and the kubelet are processes of the node, which no policy holds up; from pods, only the operator's may ask.
+    The gateway and the kubelet are processes of the node, which no policy holds up; from pods, only the operator's and customers may ask.
     """
     named = {
         image: dict(zip(("repository", "tag"), images.name(image).rsplit(":", 1), strict=True))
         for image in ("operator", "trainer", "predictor")
     }
     env = {"AWS_ENDPOINT_URL": STORE_URL}
-    nobody = [{"podSelector": {"matchLabels": {"may-ask": "predictors"}}}]
     return {
         "image": named,
         "config": {"trainerEnv": env, "predictorEnv": env, "unreadyGraceS": 60},
@@ -66,7 +68,7 @@ def values(images: GraftImages, team: str) -> dict[str, object]:
         "networkPolicies": {
             "enabled": os.environ.get("GRAFT_TEST_NODE") == "own",
             "namespaces": [team],
-            "predictor": {"from": nobody},
+            "predictor": {"from": [{"podSelector": {"matchLabels": CUSTOMER}}]},
         },
     }
 
@@ -80,8 +82,7 @@ def install(api: Api, images: GraftImages, team: str, folder: Path) -> None:
         team: The namespace whose pods get network policies.
         folder: For the file of values.
     """
-    labels = {"pod-security.kubernetes.io/enforce": "restricted"}
-    api.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE, "labels": labels}})
+    api.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE, "labels": RESTRICTED}})
     file = folder / "values.yaml"
     file.write_text(yaml.safe_dump(json.loads(json.dumps(values(images, team)))))
     chart = str(ROOT / "charts" / "graft")

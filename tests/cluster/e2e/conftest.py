@@ -8,14 +8,13 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.cluster.api import Access, Api
-from tests.cluster.tenants import make_namespace
+from tests.cluster.tenants import RESTRICTED, make_namespace
 
 if TYPE_CHECKING:
     from tests.cluster.e2e.team import Team
 
 WHERE = os.environ.get("GRAFT_TEST_NODE", "")
 collect_ignore_glob = {"": ["test_*.py"], "external": ["test_node.py", "test_policies.py"], "own": []}[WHERE]
-RESTRICTED = {"pod-security.kubernetes.io/enforce": "restricted"}
 
 
 @pytest.fixture(scope="session")

@@ -12,7 +12,7 @@ import pytest
 
 from graft_core.api.v1alpha1.names import LABEL_ROLE
 from tests.cluster.api import Api
-from tests.cluster.e2e.chart import NAMESPACE, OPERATOR, RELEASE
+from tests.cluster.e2e.chart import CUSTOMER, NAMESPACE, OPERATOR, RELEASE
 from tests.cluster.e2e.pods import Json, a_pod
 from tests.cluster.e2e.team import Team
 from tests.cluster.processes import until
@@ -26,7 +26,7 @@ PEOPLE = {
     "trainer": TRAINER,
     "other-trainer": TRAINER,
     "predictor": PREDICTOR,
-    "customer": {"may-ask": "predictors"},
+    "customer": CUSTOMER,
     "neighbour": {},
     "operator": {"app.kubernetes.io/name": OPERATOR, "app.kubernetes.io/instance": RELEASE},
     "stranger": {},

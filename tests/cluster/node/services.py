@@ -7,7 +7,6 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import httpx
 import yaml
 
 from tests.cluster.api import Api
@@ -17,7 +16,7 @@ from tests.cluster.kserve_standin.admission import install_validation
 from tests.cluster.node import kserve
 from tests.cluster.node.machine import NODE_IP, run
 from tests.cluster.node.places import KUBECONFIG, S3_KEYS
-from tests.cluster.processes import HOST, Processes, until
+from tests.cluster.processes import Processes, answers, until
 from tests.cluster.programs import GATEWAY, NETWORK_POLICIES, S3
 from tests.house import ROOT
 
@@ -69,8 +68,8 @@ def start(processes: Processes, api: Api, folder: Path, node: str) -> None:
     _start_s3(processes, folder)
     _start_network_policies(processes, node)
     _START_KSERVE[which_kserve()](processes, api, folder)
-    until(lambda: _answers(GATEWAY_PORT), READY_S, "the gateway", processes)
-    until(lambda: _answers(S3_PORT), READY_S, "the S3 server", processes)
+    until(lambda: answers(GATEWAY_PORT), READY_S, "the gateway", processes)
+    until(lambda: answers(S3_PORT), READY_S, "the S3 server", processes)
 
 
 def which_kserve() -> str:
@@ -153,10 +152,3 @@ def _start_network_policies(processes: Processes, node: str) -> None:
     # It asks nftables for the packets, too; not every kernel's has queues, and packets that are asked about twice are no fault.
     new = ("-m", "conntrack", "--ctstate", "NEW", "-s", CLUSTER_CIDR, "-m", "addrtype", "!", "--src-type", "LOCAL")
     run("iptables", "-t", "mangle", "-A", "POSTROUTING", *new, "-j", "NFQUEUE", "--queue-num", POLICY_QUEUE)
-
-
-def _answers(port: int) -> bool:
-    try:
-        return httpx.get(f"http://{HOST}:{port}/", timeout=2, trust_env=False).status_code > 0
-    except httpx.TransportError:
-        return False

@@ -17,8 +17,6 @@ from tests.builders import a_report
 if TYPE_CHECKING:
     from tests.cluster.s3server import S3Server
 
-BUCKET = "graft-test"
-
 
 REQUEST: dict[str, Any] = {
     "job": {"namespace": "ml", "name": "mood", "uid": "uid-1"},
@@ -140,6 +138,8 @@ def test_a_store_out_of_reach_does_not_end_a_training_but_keeps_one_from_beginni
 def test_keys_that_expire_while_it_trains_are_read_again(
     tmp_path: Path, s3_server: "S3Server", monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
+    from tests.cluster.s3server import BUCKET
+
     secrets = tmp_path / "secrets"
     (secrets / "output").mkdir(parents=True)
 
