@@ -6,7 +6,7 @@
 #   --local-base     on a base made from Debian packages (images/local-base.sh), where no image registry is within reach
 #   --no-build       take the images as they were built before
 #   --archive FILE   write the images into one OCI archive, what they share once: `ctr images import FILE`, `kind load image-archive FILE`;
-#                    - is standard output
+#                    - is standard output (from Buildah it takes Skopeo as well)
 #
 # Variables: BUILDER (docker, podman, buildah), BASE, IMAGE_PREFIX, IMAGE_TAG, REVISION, SOURCE_DATE_EPOCH.
 # The package index and the certificates that this shell gives to pip or uv reach the build as secrets, so they are in no image.
@@ -94,6 +94,16 @@ build() {
   esac
 }
 
+# Add $1 to the OCI layout. What goes straight into a cluster's own store is unpacked there at once: packing it first takes minutes. Buildah
+# packs whatever it lays out so, and Skopeo need not.
+lay_out() {
+  if [ "$archive" = - ]; then
+    skopeo copy --quiet --dest-oci-accept-uncompressed-layers "containers-storage:$1" "oci:$scratch/layout:$1" >&2
+  else
+    buildah push --quiet "$1" "oci:$scratch/layout:$1" >&2
+  fi
+}
+
 # Write all of them into one OCI archive, whose name for each is the one it has here.
 write_archive() {
   local one names=()
@@ -103,34 +113,13 @@ write_archive() {
     docker) docker save "${names[@]}" ;;
     podman) podman save --quiet --multi-image-archive "${names[@]}" ;;
     buildah)
-      if [ "$archive" = - ]; then
-        lay_out_unpacked "${names[@]}"
-      else
-        for one in "${names[@]}"; do buildah push --quiet "$one" "oci:$scratch/layout:$one" >&2; done
-        # containerd looks for the name under its own key.
-        sed -i 's#"org.opencontainers.image.ref.name":\("[^"]*"\)#"io.containerd.image.name":\1,&#g' "$scratch/layout/index.json"
-      fi
+      [ "$archive" != - ] || command -v skopeo >/dev/null || die "--archive - takes skopeo beside buildah; install it (Debian: apt-get install --no-install-recommends skopeo)"
+      for one in "${names[@]}"; do lay_out "$one"; done
+      # containerd looks for the name under its own key.
+      sed -i 's#"org.opencontainers.image.ref.name":\("[^"]*"\)#"io.containerd.image.name":\1,&#g' "$scratch/layout/index.json"
       tar -C "$scratch/layout" -cf - .
       ;;
   esac > "$([ "$archive" = - ] && echo /dev/stdout || echo "$archive")"
-}
-
-# What goes straight into a cluster's own store is unpacked there at once: packing it first takes minutes. Buildah packs whatever
-# it writes as an OCI layout, so the layout is made here from what it writes as a folder.
-lay_out_unpacked() {
-  local one digest size entries=() blobs=$scratch/layout/blobs/sha256
-  mkdir -p "$blobs"
-  for one in "$@"; do
-    buildah push --quiet --format oci --disable-compression "$one" "dir:$scratch/image" >&2
-    digest=$(sha256sum "$scratch/image/manifest.json" | cut -d' ' -f1)
-    size=$(stat -c %s "$scratch/image/manifest.json")
-    mv "$scratch/image/manifest.json" "$scratch/image/$digest"
-    rm "$scratch/image/version"
-    mv -f "$scratch"/image/* "$blobs"
-    entries+=("{\"mediaType\":\"application/vnd.oci.image.manifest.v1+json\",\"digest\":\"sha256:$digest\",\"size\":$size,\"annotations\":{\"io.containerd.image.name\":\"$one\"}}")
-  done
-  printf '{"imageLayoutVersion":"1.0.0"}' > "$scratch/layout/oci-layout"
-  printf '{"schemaVersion":2,"manifests":[%s]}' "$(IFS=,; echo "${entries[*]}")" > "$scratch/layout/index.json"
 }
 
 read_arguments "$@"

@@ -16,15 +16,18 @@ import httpx
 
 from graft_core.clock import Clock, SystemClock, to_rfc3339
 from tests.cluster.api import Access, Api, ApiError
+from tests.cluster.changes import watching
 
 __all__ = ["NodeDouble", "end_pod", "make_job_pod", "playing_node", "start_pod"]
 
 Json = dict[str, Any]
 
 LOOK_S = 0.05
+DEPLOYMENT = ("apps/v1", "Deployment")
+ROUTE = ("gateway.networking.k8s.io/v1", "HTTPRoute")
 POD_IP = "127.0.0.1"
 PASSING = {404, 409, 429, 500, 503, 504}
-"""The object went or was changed between look and write, or the server is busy: the next look will tell."""
+"""Statuses that the next look may not meet again: the object went or was changed between look and write, or the server is busy."""
 
 
 class NodeDouble:
@@ -40,20 +43,21 @@ class NodeDouble:
 
     def run(self, stop: Event) -> None:
         """Look until told to stop."""
-        while not stop.wait(LOOK_S):
-            try:
-                self.look()
-            except httpx.TransportError:
-                continue  # the server is down: that may be what the test is about
-            except ApiError as error:
-                if error.status not in PASSING:
-                    raise
+        with watching(self._api.access, DEPLOYMENT, ROUTE) as changes:
+            while changes.wait(stop, LOOK_S):
+                try:
+                    self.look()
+                except httpx.TransportError:
+                    continue  # the server is down: that may be what the test is about
+                except ApiError as error:
+                    if error.status not in PASSING:
+                        raise
 
     def look(self) -> None:
         """One pass over all."""
-        for deployment in self._api.list("apps/v1", "Deployment"):
+        for deployment in self._api.list(*DEPLOYMENT):
             self._write(deployment, self._deployment_status(deployment))
-        for route in self._api.list("gateway.networking.k8s.io/v1", "HTTPRoute"):
+        for route in self._api.list(*ROUTE):
             self._write(route, self._route_status(route))
 
     def _write(self, item: Json, status: Json) -> None:

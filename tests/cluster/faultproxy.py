@@ -152,7 +152,8 @@ class FaultProxy:
 
     def _abort_all(self) -> None:
         for transport in list(self._transports):
-            transport.abort()
+            if not transport.is_closing():  # twice, and early releases of Python 3.11 raise an AttributeError under TLS
+                transport.abort()
 
     async def _handle(self, request: web.Request) -> web.StreamResponse:
         assert request.transport is not None

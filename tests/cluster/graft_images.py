@@ -24,7 +24,7 @@ __all__ = ["IMAGES", "GraftImages", "load", "loaded", "prepare"]
 IMAGES = ("operator", "trainer", "predictor")
 WITH_MODELS = ("trainer", "predictor")
 PREFIX = "localhost/graft-"
-PACKAGES = {"buildah": "buildah", "debootstrap": "debootstrap"}
+PACKAGES = {name: name for name in ("buildah", "debootstrap", "skopeo")}
 """Debian package by command."""
 NAMESPACE = "k8s.io"
 """Where the kubelet's images are in containerd."""

@@ -23,7 +23,7 @@ def main() -> int:
     parser.add_argument("--behaviour", type=Behaviour, choices=list(Behaviour), default=Behaviour.WEIGHTS)
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.INFO, stream=sys.stderr)
-    logging.getLogger("httpx").setLevel(logging.WARNING)  # each request: ten a second
+    logging.getLogger("httpx").setLevel(logging.WARNING)  # each request
     stop = Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())

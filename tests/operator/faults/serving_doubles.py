@@ -15,7 +15,8 @@ import httpx
 
 from graft_core.api.v1alpha1.names import LABEL_REVISION
 from tests.cluster.api import Access, Api, ApiError, Json
-from tests.cluster.doubles import PASSING
+from tests.cluster.changes import watching
+from tests.cluster.doubles import DEPLOYMENT, PASSING
 
 __all__ = ["Answers", "CountingServer", "Pages", "Sample", "ServingPods", "counted", "well"]
 
@@ -31,6 +32,7 @@ Answers = Callable[[str, bool, float], list[Sample]]
 PORT: Final = 8080
 """At which the operator asks pods."""
 LOOK_S: Final = 0.2
+POD: Final = ("v1", "Pod")
 PER_S: Final = 20.0
 """Requests a second of an arm that is well."""
 
@@ -115,22 +117,23 @@ class ServingPods:
                     server.end()
 
     def _run(self, stop: Event) -> None:
-        while not stop.wait(LOOK_S):
-            try:
-                self._look()
-            except httpx.TransportError:
-                continue
-            except ApiError as error:
-                if error.status not in PASSING:
-                    raise
+        with watching(self._api.access, DEPLOYMENT, POD) as changes:
+            while changes.wait(stop, LOOK_S):
+                try:
+                    self._look()
+                except httpx.TransportError:
+                    continue
+                except ApiError as error:
+                    if error.status not in PASSING:
+                        raise
 
     def _look(self) -> None:
         wanted = {
             f"{one['metadata']['namespace']}/{one['metadata']['name']}": one
-            for one in self._api.list("apps/v1", "Deployment")
+            for one in self._api.list(*DEPLOYMENT)
             if _revision_of(one)
         }
-        pods = {f"{p['metadata']['namespace']}/{p['metadata']['name']}": p for p in self._api.list("v1", "Pod")}
+        pods = {f"{p['metadata']['namespace']}/{p['metadata']['name']}": p for p in self._api.list(*POD)}
         for key, pod in pods.items():
             if key not in wanted and LABEL_REVISION in pod["metadata"]["labels"]:
                 self._api.delete(pod)
