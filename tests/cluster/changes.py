@@ -17,7 +17,7 @@ import httpx
 
 from tests.cluster.api import Access, Api, ApiError
 
-__all__ = ["Changes", "watching"]
+__all__ = ["Changes", "Kind", "watching"]
 
 ANYHOW_S = 0.5
 """A look comes after that at the latest."""

@@ -16,9 +16,9 @@ import httpx
 
 from graft_core.clock import Clock, SystemClock, to_rfc3339
 from tests.cluster.api import Access, Api, ApiError
-from tests.cluster.changes import watching
+from tests.cluster.changes import Kind, watching
 
-__all__ = ["NodeDouble", "end_pod", "make_job_pod", "playing_node", "start_pod"]
+__all__ = ["NodeDouble", "end_pod", "keep_looking", "make_job_pod", "playing_node", "start_pod"]
 
 Json = dict[str, Any]
 
@@ -28,6 +28,19 @@ ROUTE = ("gateway.networking.k8s.io/v1", "HTTPRoute")
 POD_IP = "127.0.0.1"
 PASSING = {404, 409, 429, 500, 503, 504}
 """Statuses that the next look may not meet again: the object went or was changed between look and write, or the server is busy."""
+
+
+def keep_looking(look: Callable[[], None], stop: Event, pause_s: float, access: Access, *kinds: Kind) -> None:
+    """Look after each change to these kinds until told to stop; what passes of itself is left to the next look."""
+    with watching(access, *kinds) as changes:
+        while changes.wait(stop, pause_s):
+            try:
+                look()
+            except httpx.TransportError:
+                continue  # the server is down: that may be what the test is about
+            except ApiError as error:
+                if error.status not in PASSING:
+                    raise
 
 
 class NodeDouble:
@@ -43,15 +56,7 @@ class NodeDouble:
 
     def run(self, stop: Event) -> None:
         """Look until told to stop."""
-        with watching(self._api.access, DEPLOYMENT, ROUTE) as changes:
-            while changes.wait(stop, LOOK_S):
-                try:
-                    self.look()
-                except httpx.TransportError:
-                    continue  # the server is down: that may be what the test is about
-                except ApiError as error:
-                    if error.status not in PASSING:
-                        raise
+        keep_looking(self.look, stop, LOOK_S, self._api.access, DEPLOYMENT, ROUTE)
 
     def look(self) -> None:
         """One pass over all."""

@@ -11,12 +11,9 @@ from time import monotonic
 from typing import Any, Final, Self
 from urllib.parse import parse_qs
 
-import httpx
-
 from graft_core.api.v1alpha1.names import LABEL_REVISION
-from tests.cluster.api import Access, Api, ApiError, Json
-from tests.cluster.changes import watching
-from tests.cluster.doubles import DEPLOYMENT, PASSING
+from tests.cluster.api import Access, Api, Json
+from tests.cluster.doubles import DEPLOYMENT, keep_looking
 
 __all__ = ["Answers", "CountingServer", "Pages", "Sample", "ServingPods", "counted", "well"]
 
@@ -117,15 +114,7 @@ class ServingPods:
                     server.end()
 
     def _run(self, stop: Event) -> None:
-        with watching(self._api.access, DEPLOYMENT, POD) as changes:
-            while changes.wait(stop, LOOK_S):
-                try:
-                    self._look()
-                except httpx.TransportError:
-                    continue
-                except ApiError as error:
-                    if error.status not in PASSING:
-                        raise
+        keep_looking(self._look, stop, LOOK_S, self._api.access, DEPLOYMENT, POD)
 
     def _look(self) -> None:
         wanted = {
