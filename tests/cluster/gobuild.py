@@ -26,6 +26,9 @@ __all__ = ["GoModule", "Swap", "cache_folder", "go_program"]
 HERE = Path(__file__).parent
 BUILD_TIMEOUT_S = 3600
 """Ten times what two cores take for the largest module."""
+COMPILED = ("-trimpath", "-gcflags=all=-dwarf=false")
+"""The same for all modules, so that what two have in common is compiled once. Nobody debugs these programs, and without what a
+debugger needs a build takes a tenth less."""
 SHOWN_LINES = 30
 """Of a failed build's output: the end tells what failed."""
 
@@ -54,7 +57,7 @@ class GoModule:
     ldflags: str = "-s -w"
     links: tuple[str, ...] = ()
     """Further names for the first program, which looks at the name it is called by."""
-    swap: Swap | None = None
+    swaps: tuple[Swap, ...] = ()
     """What is left out."""
 
     def build(self) -> Path:
@@ -76,24 +79,23 @@ class GoModule:
         folder = HERE / self.name
         version = _output([go, "env", "GOVERSION", "GOOS", "GOARCH"], folder)
         digest = hashlib.sha256(
-            "\0".join([version, self.ldflags, *self.programs.values(), *self.links, *self._left_out()]).encode()
+            "\0".join(
+                [version, *COMPILED, self.ldflags, *self.programs.values(), *self.links, *map(str, self.swaps)]
+            ).encode()
         )
         for path in sorted([*folder.glob("go.*"), *folder.rglob("*.go")]):
             digest.update(str(path.relative_to(folder)).encode() + b"\0" + path.read_bytes() + b"\0")
         return digest.hexdigest()[:20]
 
-    def _left_out(self) -> tuple[str, ...]:
-        return () if self.swap is None else (self.swap.module, self.swap.package, self.swap.by)
-
     def _build_into(self, ready: Path, go: str) -> None:
         _say(f"building {', '.join(self.programs)}: about {self.minutes} min the first time, then never again")
         started = monotonic()
         with _scratch(ready) as made, _scratch(ready) as copied:
-            command = [go, "build", "-mod=readonly", "-trimpath", "-ldflags", self.ldflags]
-            if self.swap is not None:
-                command += ["-modfile", str(_swapped(self.swap, go, HERE / self.name, Path(copied)))]
-            # A compiler lives for seconds: less garbage collection makes a build a tenth shorter.
-            env = {"CGO_ENABLED": "0", "GOGC": os.environ.get("GOGC", "400")}
+            command = [go, "build", "-mod=readonly", *COMPILED, "-ldflags", self.ldflags]
+            if self.swaps:
+                command += ["-modfile", str(_swapped(self.swaps, go, HERE / self.name, Path(copied)))]
+            # A compiler lives for seconds: less garbage collection makes a build a fifth shorter.
+            env = {"CGO_ENABLED": "0", "GOGC": os.environ.get("GOGC", "1000")}
             for program, package in self.programs.items():
                 _run([*command, "-o", f"{made}/{program}", package], HERE / self.name, env)
             for link in self.links:
@@ -108,25 +110,28 @@ def _scratch(ready: Path) -> tempfile.TemporaryDirectory[str]:
     return tempfile.TemporaryDirectory(dir=ready.parent, prefix="building-", ignore_cleanup_errors=True)
 
 
-def _swapped(swap: Swap, go: str, folder: Path, copied: Path) -> Path:
-    """Copy a required module without a package of it, put ours there, and return a go.mod that names the copy."""
-    _run([go, "mod", "download", swap.module], folder)
-    source = Path(_output([go, "list", "-m", "-f", "{{.Dir}}", swap.module], folder))
-    module = copied / "module"
-    left_out = {source / swap.package}
-
-    def without(place: str, names: list[str]) -> set[str]:
-        return {name for name in names if Path(place) / name in left_out}
-
-    shutil.copytree(source, module, ignore=without, copy_function=shutil.copyfile)
-    for made in [module, *module.rglob("*")]:
-        made.chmod(0o755)  # Go's cache is read-only
-    (module / swap.package).mkdir()
-    shutil.copy(folder / swap.by, module / swap.package)
+def _swapped(swaps: tuple[Swap, ...], go: str, folder: Path, copied: Path) -> Path:
+    """Copy required modules without a package of each, put ours there, and return a go.mod that names the copies."""
     for file in ("go.mod", "go.sum"):
         shutil.copy(folder / file, copied)
-    _run([go, "mod", "edit", "-replace", f"{swap.module}={module}", str(copied / "go.mod")], folder)
+    for number, swap in enumerate(swaps):
+        _run([go, "mod", "download", swap.module], folder)
+        source = Path(_output([go, "list", "-m", "-f", "{{.Dir}}", swap.module], folder))
+        module = copied / str(number)
+        _copy_without(source, source / swap.package, module)
+        (module / swap.package).mkdir()
+        shutil.copy(folder / swap.by, module / swap.package)
+        _run([go, "mod", "edit", "-replace", f"{swap.module}={module}", str(copied / "go.mod")], folder)
     return copied / "go.mod"
+
+
+def _copy_without(source: Path, left_out: Path, copy: Path) -> None:
+    def ignore(place: str, names: list[str]) -> set[str]:
+        return {name for name in names if Path(place) / name == left_out}
+
+    shutil.copytree(source, copy, ignore=ignore, copy_function=shutil.copyfile)
+    for made in [copy, *copy.rglob("*")]:
+        made.chmod(0o755)  # Go's cache is read-only
 
 
 def cache_folder() -> Path:

@@ -50,8 +50,11 @@ KUBE = GoModule(
 GATEWAY = GoModule(
     name="gateway",
     programs={"traefik": "github.com/traefik/traefik/v3/cmd/traefik"},
-    minutes=3,
-    swap=Swap("github.com/go-acme/lego/v4", "providers/dns", "lego/dns.go"),
+    minutes=2,
+    swaps=(
+        Swap("github.com/go-acme/lego/v4", "providers/dns", "lego/dns.go"),
+        Swap("github.com/traefik/traefik/v3", "pkg/provider/ecs", "ecs/ecs.go"),
+    ),
 )
 """Traefik: an implementation of the Gateway API."""
 
