@@ -7,9 +7,10 @@ Real: storage, watches, admission with CEL and policies, Pod Security, RBAC, ser
 by `controllers`: the controller-manager, and so garbage collection, namespaces that end, Jobs that make pods. Never there: nodes.
 """
 
+import json
 import secrets
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,7 +20,7 @@ import yaml
 
 from graft_operator.local.sockets import free_port
 from tests.cluster import arguments, tenants
-from tests.cluster.api import Access, Api, ApiError, write_kubeconfig
+from tests.cluster.api import Access, Api, ApiError, Json, write_kubeconfig
 from tests.cluster.certificates import Authority, write_key
 from tests.cluster.errors import BedError
 from tests.cluster.processes import HOST, Processes, is_ready, new_run_folder, until
@@ -120,6 +121,13 @@ class ControlPlane:
     def audit_log(self) -> Path:
         """One JSON event a line, where an audit was asked for."""
         return self.folder / "audit.log"
+
+    def audited(self) -> Iterator[Json]:
+        """Read the audit's events, in whatever order they ended; the line that the server is writing is left for the next time."""
+        for path in sorted(self.folder.glob("audit*.log")):
+            for line in path.read_bytes().splitlines(keepends=True):
+                if line.endswith(b"\n"):
+                    yield json.loads(line)
 
     @property
     def access(self) -> Access:

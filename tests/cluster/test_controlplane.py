@@ -1,6 +1,5 @@
 """The control plane is real, starts and stops by itself, and leaves nothing behind."""
 
-import json
 import os
 import signal
 import subprocess
@@ -99,12 +98,11 @@ def test_the_audit_log_tells_who_did_what(own_plane: StartPlane) -> None:
     plane.api.create(a_config_map("default"))
 
     def told() -> bool:
-        events = [json.loads(line) for line in plane.audit_log.read_text().splitlines()]
         return any(
             event["user"]["username"] == "admin"
             and event["verb"] == "create"
             and event.get("objectRef", {}).get("resource") == "configmaps"
-            for event in events
+            for event in plane.audited()
         )
 
     until(told, 10, "the audit event")

@@ -4,7 +4,6 @@ The operator is the real one, with the ServiceAccount and the roles of manifests
 and Knative are doubles: pods end as the story says, and of the last two only kinds are there, without a schema.
 """
 
-import json
 from collections.abc import Generator
 from contextlib import contextmanager
 from functools import partial
@@ -66,8 +65,7 @@ def used_by(plane: "ControlPlane", user: str) -> tuple[set[tuple[str, str, str]]
     """Return what a user was allowed, and what it was refused: group, resource and verb, by the audit log."""
     allowed: set[tuple[str, str, str]] = set()
     refused: set[tuple[str, str, str]] = set()
-    for line in plane.audit_log.read_text(encoding="utf-8").splitlines():
-        event = json.loads(line)
+    for event in plane.audited():
         asked = event.get("objectRef")
         if event["user"]["username"] != user or asked is None:
             continue

@@ -5,7 +5,6 @@ work, the other one takes over, and the frozen one wakes up while there is work 
 The election itself has 500 schedules on its pure core (tests/operator/cluster/test_lease.py).
 """
 
-import json
 import logging
 import os
 import signal
@@ -135,21 +134,19 @@ class Write:
 
 def audited(plane: "ControlPlane") -> Iterator[Write]:
     """Read all writes, in whatever order they ended."""
-    for path in sorted(plane.folder.glob("audit*.log")):
-        for line in path.read_text(encoding="utf-8").splitlines():
-            event = json.loads(line)
-            if event["verb"] in {"get", "list", "watch"}:
-                continue
-            about = event.get("objectRef") or {}
-            is_lease = about.get("resource") == "leases"
-            yield Write(
-                user=event["user"]["username"].rpartition(":")[2],
-                received=event["requestReceivedTimestamp"],
-                done=event["stageTimestamp"],
-                lease=about.get("name", "") if is_lease else "",
-                what=f"{event['verb']} {about.get('resource')}/{about.get('name')}",
-                code=event["responseStatus"]["code"],
-            )
+    for event in plane.audited():
+        if event["verb"] in {"get", "list", "watch"}:
+            continue
+        about = event.get("objectRef") or {}
+        is_lease = about.get("resource") == "leases"
+        yield Write(
+            user=event["user"]["username"].rpartition(":")[2],
+            received=event["requestReceivedTimestamp"],
+            done=event["stageTimestamp"],
+            lease=about.get("name", "") if is_lease else "",
+            what=f"{event['verb']} {about.get('resource')}/{about.get('name')}",
+            code=event["responseStatus"]["code"],
+        )
 
 
 def split(writes: list[Write], pair: Pair) -> list[Write]:

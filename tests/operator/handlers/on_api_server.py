@@ -1,6 +1,5 @@
 """Operators as processes beside a real control plane, for tests that freeze, kill and forbid."""
 
-import json
 import os
 import signal
 import subprocess
@@ -107,8 +106,7 @@ def status_of(api: "Api", namespace: str, name: str) -> dict[str, dict[str, Any]
 def writes_of(plane: "ControlPlane", user: str, resources: Sequence[str] = ()) -> list[tuple[str, str, str]]:
     """Return what a user wrote: time, verb and resource, by the audit log; leases only where they are asked for."""
     found: list[tuple[str, str, str]] = []
-    for line in plane.audit_log.read_text(encoding="utf-8").splitlines():
-        event = json.loads(line)
+    for event in plane.audited():
         resource = (event.get("objectRef") or {}).get("resource", "")
         is_wanted = resource in resources if resources else resource != "leases"
         if (
