@@ -2,6 +2,7 @@
 
 python -m tests.cluster up [--bare]               start a cluster of one node, with Graft's images or without
 python -m tests.cluster down                      stop it, or clear what is left of it
+python -m tests.cluster images                    build the images that the story is told with, and print their names
 python -m tests.cluster programs                  build what the tests of the control plane run, before they wait for it
 python -m tests.cluster run -- COMMAND...         run a command where the cluster is
 python -m tests.cluster e2e [--bare] [ARGUMENT...] up, tests/cluster/e2e, down; further arguments are pytest's
@@ -18,8 +19,6 @@ from tests.house import ROOT
 
 __all__ = ["main"]
 
-INSIDE = "GRAFT_TEST_NODE"
-"""Tells the tests which cluster they run on: `own` or `external`; KUBECONFIG names it."""
 TESTS = "tests/cluster/e2e"
 UNABLE = 69
 """Exit code (EX_UNAVAILABLE of sysexits.h): this machine cannot carry a node; nothing was tested."""
@@ -60,6 +59,18 @@ def programs(_rest: list[str]) -> int:
             said[str(nothing)] = None
     for message in said:
         sys.stderr.write(f"cluster: NOT TESTED HERE: {message}\n")
+    return 0
+
+
+def images(_rest: list[str]) -> int:
+    """Build Graft's images with the story's base model in them, for the registry of another cluster."""
+    from tests.cluster.graft_images import IMAGES, prepare
+    from tests.cluster.node import cluster
+    from tests.cluster.node.models import base_models
+
+    with cluster.alone():
+        built = prepare(None, base_models())
+    sys.stdout.writelines(f"{built.name(image)}\n" for image in IMAGES)
     return 0
 
 
@@ -107,6 +118,7 @@ def run(rest: list[str]) -> int:
 
 def e2e(rest: list[str]) -> int:
     """Run the tests on a node of our own, or on the cluster that `KUBECONFIG` names; bare, those that need no images of Graft."""
+    from tests.cluster.e2e.surroundings import WHERE, of_variables
     from tests.cluster.node.cluster import crash, keep_logs
 
     is_bare, rest = "--bare" in rest, [each for each in rest if each != "--bare"]
@@ -114,8 +126,11 @@ def e2e(rest: list[str]) -> int:
     pytest = [sys.executable, "-m", "pytest", "-m", "cluster", tests, *rest]
     given = os.environ.get("KUBECONFIG")
     if given:
+        of_variables()  # what is missing is told before anything is built
         sys.stderr.write(f"cluster: using the one of KUBECONFIG={given!r}\n")
-        return subprocess.run(pytest, cwd=ROOT, env={**os.environ, INSIDE: "external"}, check=False).returncode
+        # It may be anywhere, and our own tests reach loopback only.
+        there = [*pytest, "--force-enable-socket"]
+        return subprocess.run(there, cwd=ROOT, env={**os.environ, WHERE: "external"}, check=False).returncode
     failed = up(["--bare"] if is_bare else [])
     if failed:
         return failed
@@ -131,14 +146,23 @@ def e2e(rest: list[str]) -> int:
 
 
 def _inside(command: list[str]) -> int:
+    from tests.cluster.e2e.surroundings import WHERE
     from tests.cluster.node.machine import enter
     from tests.cluster.node.places import KUBECONFIG
 
-    env = {**os.environ, INSIDE: "own", "KUBECONFIG": str(KUBECONFIG)}
+    env = {**os.environ, WHERE: "own", "KUBECONFIG": str(KUBECONFIG)}
     return subprocess.run([*enter(), *command], cwd=ROOT, env=env, check=False).returncode
 
 
-VERBS = {"programs": programs, "up": up, "start-inside": start_inside, "down": down, "run": run, "e2e": e2e}
+VERBS = {
+    "images": images,
+    "programs": programs,
+    "up": up,
+    "start-inside": start_inside,
+    "down": down,
+    "run": run,
+    "e2e": e2e,
+}
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -51,11 +51,12 @@ class GraftImages:
         return f"{PREFIX}{image}:{self.tag}"
 
 
-def prepare(store: Path, models: Mapping[str, Path] | None = None) -> GraftImages:
+def prepare(store: Path | None, models: Mapping[str, Path] | None = None) -> GraftImages:
     """Build what containerd does not have yet.
 
     Args:
-        store: containerd's own folder; beside its images it keeps which of ours it was given.
+        store: containerd's own folder; beside its images it keeps which of ours it was given. None: they are for somebody else, and built
+            whatever it has.
         models: Folders that trainer and predictor are to have as well, by their place in the image: base models for a node that reaches no hub.
 
     Returns:
@@ -67,7 +68,7 @@ def prepare(store: Path, models: Mapping[str, Path] | None = None) -> GraftImage
     """
     models = models or {}
     images = GraftImages(_key(models))
-    if loaded(store) == images:
+    if store is not None and loaded(store) == images:
         return images
     install(absent(PACKAGES))
     _script(images, "--local-base", *IMAGES)

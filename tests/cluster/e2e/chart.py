@@ -8,20 +8,17 @@ from pathlib import Path
 import yaml
 
 from tests.cluster.api import Api
-from tests.cluster.graft_images import GraftImages
-from tests.cluster.node.machine import NODE_IP
-from tests.cluster.node.services import S3_PORT
+from tests.cluster.e2e.surroundings import Surroundings
 from tests.cluster.programs import HELM
 from tests.cluster.tenants import RESTRICTED
 from tests.house import ROOT
 
-__all__ = ["CUSTOMER", "NAMESPACE", "OPERATOR", "RELEASE", "STORE_URL", "helm", "install", "values"]
+__all__ = ["CUSTOMER", "NAMESPACE", "OPERATOR", "RELEASE", "helm", "install", "values"]
 
 RELEASE = "graft"
 NAMESPACE = "graft-system"
 OPERATOR = "graft-operator"
 """Its Deployment."""
-STORE_URL = f"http://{NODE_IP}:{S3_PORT}"
 HELM_S = 300
 CUSTOMER = {"may-ask": "predictors"}
 """Labels of the pods, with the team, that may ask predictors."""
@@ -51,39 +48,37 @@ def helm(*arguments: str) -> str:
     return done.stdout
 
 
-def values(images: GraftImages, team: str) -> dict[str, object]:
-    """What this cluster needs said: its images, where its object store is, and who may ask predictors.
+def values(around: Surroundings, team: str) -> dict[str, object]:
+    """What the story needs said on any cluster: where its object store is, and who may ask predictors.
 
-    The gateway and the kubelet are processes of the node, which no policy holds up; from pods, only the operator's and customers may ask.
+    The gateway and the kubelet are processes of our node, which no policy holds up; from pods, only the operator's and customers may ask.
     """
-    named = {
-        image: dict(zip(("repository", "tag"), images.name(image).rsplit(":", 1), strict=True))
-        for image in ("operator", "trainer", "predictor")
-    }
-    env = {"AWS_ENDPOINT_URL": STORE_URL}
+    env = {"AWS_ENDPOINT_URL": around.store}
     return {
-        "image": named,
         "config": {"trainerEnv": env, "predictorEnv": env, "unreadyGraceS": 60},
         # On somebody else's cluster the gateway is a pod that nobody here knows.
         "networkPolicies": {
-            "enabled": os.environ.get("GRAFT_TEST_NODE") == "own",
+            "enabled": around.is_own,
             "namespaces": [team],
             "predictor": {"from": [{"podSelector": {"matchLabels": CUSTOMER}}]},
         },
     }
 
 
-def install(api: Api, images: GraftImages, team: str, folder: Path) -> None:
+def install(api: Api, around: Surroundings, team: str, folder: Path) -> None:
     """Install the chart, or upgrade it, and wait until the operator is ready.
 
     Args:
         api: Of an administrator.
-        images: That containerd has.
+        around: The cluster.
         team: The namespace whose pods get network policies.
-        folder: For the file of values.
+        folder: For the files of values.
     """
     api.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE, "labels": RESTRICTED}})
-    file = folder / "values.yaml"
-    file.write_text(yaml.safe_dump(json.loads(json.dumps(values(images, team)))))
+    files: list[str] = []
+    for name, told in (("story", values(around, team)), ("cluster", around.values)):
+        file = folder / f"{name}.yaml"
+        file.write_text(yaml.safe_dump(json.loads(json.dumps(told))))
+        files += ["-f", str(file)]
     chart = str(ROOT / "charts" / "graft")
-    helm("upgrade", "--install", RELEASE, chart, "-n", NAMESPACE, "-f", str(file), "--wait", "--timeout", "4m")
+    helm("upgrade", "--install", RELEASE, chart, "-n", NAMESPACE, *files, "--wait", "--timeout", "4m")

@@ -8,13 +8,15 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.cluster.api import Access, Api
+from tests.cluster.e2e.surroundings import WHERE, Surroundings, of_node, of_variables
 from tests.cluster.tenants import RESTRICTED, make_namespace
 
 if TYPE_CHECKING:
     from tests.cluster.e2e.team import Team
 
-WHERE = os.environ.get("GRAFT_TEST_NODE", "")
-collect_ignore_glob = {"": ["test_*.py"], "external": ["test_node.py", "test_policies.py"], "own": []}[WHERE]
+IGNORED = {"": ["test_*.py"], "external": ["test_node.py", "test_policies.py"], "own": []}
+"""What needs a node of our own is not run elsewhere."""
+collect_ignore_glob = IGNORED[os.environ.get(WHERE, "")]
 
 
 @pytest.fixture(scope="session")
@@ -34,18 +36,20 @@ def namespace(api: Api) -> Iterator[str]:
 
 
 @pytest.fixture(scope="session")
-def team(api: Api, tmp_path_factory: pytest.TempPathFactory) -> Iterator["Team"]:
+def around() -> Surroundings:
+    """The cluster as the story needs it."""
+    return of_node() if os.environ[WHERE] == "own" else of_variables()
+
+
+@pytest.fixture(scope="session")
+def team(api: Api, around: Surroundings, tmp_path_factory: pytest.TempPathFactory) -> Iterator["Team"]:
     """A team on a cluster with Graft."""
     from tests.cluster.e2e.chart import install
     from tests.cluster.e2e.team import Team
-    from tests.cluster.graft_images import loaded
-    from tests.cluster.node.places import STORE
 
     folder = tmp_path_factory.mktemp("team")
-    images = loaded(STORE)
-    assert images is not None, "the node was started without Graft's images: `make e2e`, or `make cluster-up`"
-    found = Team(api, make_namespace(api, "team", RESTRICTED))
-    install(api, images, found.namespace, folder)
+    found = Team(api, around, make_namespace(api, "team", RESTRICTED))
+    install(api, around, found.namespace, folder)
     found.settle_in(folder)
     yield found
     for kind in ("ModelRelease", "FineTuneJob"):

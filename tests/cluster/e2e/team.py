@@ -12,46 +12,23 @@ import httpx
 
 from graft_core.storage.objects import open_store
 from tests.cluster.api import Api
-from tests.cluster.e2e.chart import STORE_URL
+from tests.cluster.e2e.surroundings import Surroundings
 from tests.cluster.errors import BedError
 from tests.cluster.node.models import ENCODER
-from tests.cluster.node.places import FOLDER, S3_KEYS
-from tests.cluster.node.services import GATEWAY_PORT
-from tests.cluster.processes import HOST, until
+from tests.cluster.processes import until
 from tests.trainer.requests import write_texts
 
-__all__ = ["Team", "Users", "a_job", "a_release"]
+__all__ = ["Team", "Users", "a_release"]
 
 Json = dict[str, Any]
 
 GRAFT = "graft.dev/v1alpha1"
-BUCKET = "team"
 SECRET = "store"  # the name of a Secret
 TEXT = "good it was number 7"
 RECORDS = 400
 """Enough for the tiny encoder to learn all there is."""
 PATIENCE_S = 420
 """For training or a rollout on two cores that have other work, too."""
-
-
-def a_job(name: str, **training: Any) -> Json:
-    """Classification of short texts on the tiny encoder: a training of seconds."""
-    place = {"name": SECRET}
-    return {
-        "apiVersion": GRAFT,
-        "kind": "FineTuneJob",
-        "metadata": {"name": name},
-        "spec": {
-            "task": {"type": "classification"},
-            "model": {"id": f"file://{ENCODER}"},
-            "dataset": {"train": [f"s3://{BUCKET}/mood.csv"], "split": {"test": "0.2"}, "secretRef": place},
-            "method": {"objective": "classification", "adapter": {"r": 4, "alpha": 8}},
-            "training": {"epochs": 4, "learningRate": "1e-2", "batchSize": 16, "maxLength": 32, **training},
-            "evaluation": {"gates": [{"metric": "accuracy", "min": "0.9"}]},
-            "output": {"uri": f"s3://{BUCKET}/adapters/", "secretRef": place},
-            "resources": {"cpu": "1", "memory": "2Gi"},
-        },
-    }
 
 
 def a_release(job: str, *, checks: list[Json] | None = None, steps: list[Json] | None = None) -> Json:
@@ -80,17 +57,30 @@ class Team:
     """One namespace and what is done in it."""
 
     api: Api
+    around: Surroundings
     namespace: str
 
     def settle_in(self, folder: Path) -> None:
-        """Get a bucket with a data set, and the Secret that opens it."""
-        keys = json.loads(S3_KEYS.read_text())
+        """Put a data set into the bucket, and the Secret into the namespace that opens it."""
+        keys = dict(self.around.keys)
         self.apply({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": SECRET}, "stringData": keys})
-        # The server's buckets are folders; making one is no business of Graft's.
-        (FOLDER / "s3" / BUCKET).mkdir(exist_ok=True)
-        env = {**keys, "AWS_ENDPOINT_URL": STORE_URL}
-        self.store, _ = open_store(f"s3://{BUCKET}/", env)
+        self.store, _ = open_store(f"s3://{self.around.bucket}/", {**keys, "AWS_ENDPOINT_URL": self.around.store})
         self.store.put("mood.csv", write_texts(folder / "mood.csv", RECORDS))
+
+    def train(self, name: str, **training: Any) -> Json:
+        """Apply a job: classification of short texts on the tiny encoder, a training of seconds."""
+        place, bucket = {"name": SECRET}, self.around.bucket
+        spec = {
+            "task": {"type": "classification"},
+            "model": {"id": f"file://{ENCODER}"},
+            "dataset": {"train": [f"s3://{bucket}/mood.csv"], "split": {"test": "0.2"}, "secretRef": place},
+            "method": {"objective": "classification", "adapter": {"r": 4, "alpha": 8}},
+            "training": {"epochs": 4, "learningRate": "1e-2", "batchSize": 16, "maxLength": 32, **training},
+            "evaluation": {"gates": [{"metric": "accuracy", "min": "0.9"}]},
+            "output": {"uri": f"s3://{bucket}/adapters/", "secretRef": place},
+            "resources": {"cpu": "1", "memory": "2Gi"},
+        }
+        return self.apply({"apiVersion": GRAFT, "kind": "FineTuneJob", "metadata": {"name": name}, "spec": spec})
 
     def apply(self, item: Json) -> Json:
         """Apply an object of the team's."""
@@ -179,9 +169,9 @@ class Users:
 
     def ask(self, client: httpx.Client) -> httpx.Response:
         """Ask once."""
-        url = f"http://{HOST}:{GATEWAY_PORT}/v1/classify"
-        host = f"mood-{self.team.namespace}.example.com"
-        return client.post(url, json={"input": TEXT}, headers={"Host": host})
+        around = self.team.around
+        host = f"mood-{self.team.namespace}.{around.domain}"
+        return client.post(f"{around.gateway}/v1/classify", json={"input": TEXT}, headers={"Host": host})
 
     def _ask(self) -> None:
         with httpx.Client(trust_env=False, timeout=60) as client:

@@ -15,7 +15,7 @@ import httpx
 import pytest
 
 from tests.cluster.e2e.chart import NAMESPACE, OPERATOR
-from tests.cluster.e2e.team import Team, Users, a_job, a_release
+from tests.cluster.e2e.team import Team, Users, a_release
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(1200)]
 
@@ -46,13 +46,13 @@ def test_the_chart_brings_an_operator_that_leads(team: Team) -> None:
 
 
 def test_a_job_checks_trains_and_publishes_to_the_store(team: Team) -> None:
-    team.apply(a_job("first"))
+    team.train("first")
 
     status = team.reach(JOB, "first", "Succeeded")
 
     assert {gate["result"] for gate in status["gates"]} == {"Pass"}
     artifact = status["artifact"]
-    assert artifact["uri"].startswith(f"s3://team/adapters/{team.namespace}/first/")
+    assert artifact["uri"].startswith(f"s3://{team.around.bucket}/adapters/{team.namespace}/first/")
     stored = [each.key for each in team.store.list(f"adapters/{team.namespace}/first")]
     assert any(key.endswith("adapter_model.safetensors") for key in stored), stored
 
@@ -82,7 +82,7 @@ def test_a_release_answers_through_the_gateway(team: Team) -> None:
 
 
 def test_a_canary_gets_its_share_and_is_promoted_without_a_failed_request(team: Team) -> None:
-    team.apply(a_job("second", epochs=5))
+    team.train("second", epochs=5)
     team.reach(JOB, "second", "Succeeded")
     first = stable_of(team)
     shares: dict[int, Counter[str]] = {}
@@ -109,7 +109,7 @@ def test_a_canary_gets_its_share_and_is_promoted_without_a_failed_request(team: 
 
 
 def test_a_candidate_that_is_too_slow_is_rolled_back_without_a_failed_request(team: Team) -> None:
-    team.apply(a_job("third", epochs=6))
+    team.train("third", epochs=6)
     team.reach(JOB, "third", "Succeeded")
     second = stable_of(team)
 
@@ -125,10 +125,11 @@ def test_a_candidate_that_is_too_slow_is_rolled_back_without_a_failed_request(te
 
 
 def test_a_training_whose_pod_is_killed_goes_on_from_its_checkpoint(team: Team) -> None:
-    team.apply(a_job("long", epochs=60, learningRate="2e-3", checkpoint={"everySteps": 20}))
+    team.train("long", epochs=60, learningRate="2e-3", checkpoint={"everySteps": 20})
 
     def checkpoints() -> list[str]:
-        return [each.key for each in team.store.list("adapters") if "/train/" in each.key and "checkpoint" in each.key]
+        keys = [each.key for each in team.store.list(f"adapters/{team.namespace}")]
+        return [key for key in keys if "/train/" in key and "checkpoint" in key]
 
     team.wait(lambda: bool(checkpoints()), "a checkpoint in the store", lambda: team.tell(JOB, "long"))
     (pod,) = [pod for pod in team.pods(role="train") if pod["status"]["phase"] == "Running"]

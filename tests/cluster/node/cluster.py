@@ -31,7 +31,7 @@ from tests.cluster.node.machine import NODE_IP, cni_plugins, hide, make_network,
 from tests.cluster.node.models import base_models
 from tests.cluster.node.places import FOLDER, HIDDEN, KUBECONFIG, LOCK, LOGS, READY, RUN, SOCKET, STORE
 from tests.cluster.processes import HOST, Processes, all_alive, end_recorded, is_ready, until
-from tests.cluster.programs import KUBE, SMALL_IMAGES
+from tests.cluster.programs import HELM, KUBE, SMALL_IMAGES
 
 __all__ = ["NODE", "alone", "crash", "down", "keep_logs", "prepare", "set_gpus", "start"]
 
@@ -80,7 +80,8 @@ def prepare(*, is_bare: bool = False) -> GraftImages | None:
     see_to_tools()
     if READY.exists() and all_alive(FOLDER.glob("*.pid.json")):
         raise BedError(f"a cluster runs here already, its KUBECONFIG is {KUBECONFIG}; `make cluster-down` ends it")
-    for module in (KUBE, SMALL_IMAGES):
+    # Helm as well: the tests run it where nothing can be fetched any more.
+    for module in (KUBE, SMALL_IMAGES, *(() if is_bare else (HELM,))):
         module.build()
     services.prepare()
     for crds in (GATEWAY_API, KSERVE):
