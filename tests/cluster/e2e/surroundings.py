@@ -10,7 +10,7 @@ from typing import Any
 import yaml
 
 from tests.cluster.errors import BedError
-from tests.cluster.graft_images import loaded
+from tests.cluster.graft_images import IMAGES, loaded
 from tests.cluster.node.machine import NODE_IP
 from tests.cluster.node.places import FOLDER, S3_KEYS, STORE
 from tests.cluster.node.services import GATEWAY_PORT, S3_PORT
@@ -62,8 +62,7 @@ def of_node() -> Surroundings:
     assert images is not None, "the node was started without Graft's images: `make e2e`, or `make cluster-up`"
     (FOLDER / "s3" / BUCKET).mkdir(exist_ok=True)
     named = {
-        image: dict(zip(("repository", "tag"), images.name(image).rsplit(":", 1), strict=True))
-        for image in ("operator", "trainer", "predictor")
+        image: dict(zip(("repository", "tag"), images.name(image).rsplit(":", 1), strict=True)) for image in IMAGES
     }
     gateway, store = f"http://{HOST}:{GATEWAY_PORT}", f"http://{NODE_IP}:{S3_PORT}"
     return Surroundings(True, {"image": named}, gateway, BUCKET, store, json.loads(S3_KEYS.read_text()))

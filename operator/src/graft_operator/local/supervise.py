@@ -37,7 +37,7 @@ def main(argv: list[str]) -> int:
     for kind in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(kind, _leave_it)
     for name in ("exit.json", "report.json"):
-        _forget(os.path.join(folder, name))  # noqa: PTH118
+        _forget(os.path.join(folder, name))  # noqa: PTH118  # no pathlib, as above
     _write(folder, "pid.json", {"pid": os.getpid(), "attempt": int(attempt)})
     code = _run(folder, command, lock)
     _write(folder, "exit.json", {"attempt": int(attempt), "code": code})
@@ -57,7 +57,7 @@ def _take(lock: int) -> bool:
 
 
 def _run(folder: str, command: list[str], lock: int) -> int:
-    with open(os.path.join(folder, "log"), "ab", buffering=0) as log:  # noqa: PTH118, PTH123
+    with open(os.path.join(folder, "log"), "ab", buffering=0) as log:  # noqa: PTH118, PTH123  # no pathlib, as above
         try:
             # A handler of Python's own does not survive exec: the command meets SIGTERM with its own defaults.
             child = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, pass_fds=(lock,))
@@ -73,18 +73,18 @@ def _leave_it(number: int, frame: object) -> None:
 
 def _forget(path: str) -> None:
     try:
-        os.unlink(path)  # noqa: PTH108
+        os.unlink(path)  # noqa: PTH108  # no pathlib, as above
     except FileNotFoundError:
         return
 
 
 def _write(folder: str, name: str, body: dict[str, int]) -> None:
-    target = os.path.join(folder, name)  # noqa: PTH118
-    with open(f"{target}.tmp", "w", encoding="ascii") as file:  # noqa: PTH123
+    target = os.path.join(folder, name)  # noqa: PTH118  # no pathlib, as above
+    with open(f"{target}.tmp", "w", encoding="ascii") as file:  # noqa: PTH123  # no pathlib, as above
         json.dump(body, file)
         file.flush()
         os.fsync(file.fileno())
-    os.replace(f"{target}.tmp", target)  # noqa: PTH105
+    os.replace(f"{target}.tmp", target)  # noqa: PTH105  # no pathlib, as above
 
 
 if __name__ == "__main__":

@@ -75,9 +75,9 @@ def wrap(app: FastAPI, limits: Limits) -> None:
 def _kserve_app(service: Service, settings: Settings, registry: "CollectorRegistry") -> FastAPI:
     load_kserve()
     from kserve import ModelServer  # noqa: PLC0415  # seconds, and not for --help
-    from kserve.model_server import app as kserve_app  # noqa: PLC0415
-    from kserve.protocol.rest.server import RESTServer  # noqa: PLC0415
-    from prometheus_client import REGISTRY  # noqa: PLC0415
+    from kserve.model_server import app as kserve_app  # noqa: PLC0415  # same
+    from kserve.protocol.rest.server import RESTServer  # noqa: PLC0415  # same
+    from prometheus_client import REGISTRY  # noqa: PLC0415  # same
 
     from graft_predictor.rest.kserve_model import GraftModel  # noqa: PLC0415  # imports kserve
 
