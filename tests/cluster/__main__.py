@@ -20,6 +20,8 @@ from tests.house import ROOT
 __all__ = ["main"]
 
 TESTS = "tests/cluster/e2e"
+INTERRUPTED = 130
+"""Exit code of a shell's command that Ctrl-C ended."""
 UNABLE = 69
 """Exit code (EX_UNAVAILABLE of sysexits.h): this machine cannot carry a node; nothing was tested."""
 
@@ -36,6 +38,9 @@ def main() -> int:
     except BedError as error:
         sys.stderr.write(f"cluster: {error}\n")
         return UNABLE if isinstance(error, NothingToRun) else 1
+    except KeyboardInterrupt:
+        sys.stderr.write("cluster: interrupted; `make cluster-down` clears what may be left\n")
+        return INTERRUPTED
 
 
 def programs(_rest: list[str]) -> int:
