@@ -1,9 +1,10 @@
 """The operator on a real API server: latency, throughput, writes, memory. Writes tests/bench/out/operator.json and prints a table.
 
-    python -m tests.bench.bench_operator [--crs 5000] [--settled 10000] [--smoke] [--only latency,throughput,hot,settled]
+    python -m tests.bench.bench_operator [--crs 5000] [--settled 10000] [--smoke] [--only latency,throughput,hot,settled,double]
 
 Times are those of the API server's audit log. Beside the operator stands what the API server alone does: the same writes, sent by the
-bench itself with nobody watching. Nothing makes pods here: a FineTuneJob stays where its first Job is there.
+bench itself with nobody watching; and what the operator does where a double answers from memory in place of the API server. Nothing
+makes pods here: a FineTuneJob stays where its first Job is there.
 """
 
 import argparse
@@ -19,10 +20,9 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from tests.bench.bench_operator_audit import Audit
-from tests.bench.bench_operator_bed import control_plane
 from tests.bench.bench_operator_bulk import alone, settled, throughput
-from tests.bench.bench_operator_figures import Bench, Figure, hot, latency, no_op
+from tests.bench.bench_operator_double import double
+from tests.bench.bench_operator_figures import Bench, Figure, a_bench, hot, latency, no_op
 
 OUT = Path(__file__).with_name("out") / "operator.json"
 
@@ -40,13 +40,28 @@ class Sizes:
     """Of the hot FineTuneJob in a second."""
 
 
-SECTIONS: dict[str, Callable[[Bench, Any], Coroutine[Any, Any, Sequence[Figure]]]] = {
-    "alone": alone,
-    "latency": latency,
-    "no-op": no_op,
+Section = Callable[[Sizes, str], Coroutine[Any, Any, Sequence[Figure]]]
+"""Measures something, of these sizes, with the operator's profile in this file."""
+
+
+def on_plane(section: Callable[[Bench, Sizes], Coroutine[Any, Any, Sequence[Figure]]]) -> Section:
+    """Give a section a control plane of its own: what one leaves behind would be the next one's load."""
+
+    async def measured(sizes: Sizes, profile: str) -> Sequence[Figure]:
+        with a_bench(profile) as bench:
+            return await section(bench, sizes)
+
+    return measured
+
+
+SECTIONS: dict[str, Section] = {
+    "alone": on_plane(alone),
+    "latency": on_plane(latency),
+    "no-op": on_plane(no_op),
     "hot": hot,
-    "throughput": throughput,
-    "settled": settled,
+    "throughput": on_plane(throughput),
+    "settled": on_plane(settled),
+    "double": double,
 }
 
 
@@ -60,13 +75,10 @@ def main() -> int:
         else Sizes(given.crs, given.settled, 600, 600, 60.0, given.edits)
     )
     for name in given.only.split(",") if given.only else SECTIONS:
-        # A plane each: what one figure leaves behind would be the next one's load.
-        with control_plane() as plane:
-            bench = Bench(plane, Audit(plane.audit_log), given.profile)
-            print(f"{name} …", file=sys.stderr, flush=True)
-            found = asyncio.run(SECTIONS[name](bench, sizes))
-            figures += found
-            show(found)
+        print(f"{name} …", file=sys.stderr, flush=True)
+        found = asyncio.run(SECTIONS[name](sizes, given.profile))
+        figures += found
+        show(found)
     write(figures, sizes, begun)
     print(f"written to {OUT}")
     return 0

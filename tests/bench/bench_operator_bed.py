@@ -25,7 +25,17 @@ from tests.cluster.controlplane import ControlPlane
 from tests.cluster.crds import install, our_crds
 from tests.core.api import objects
 
-__all__ = ["Client", "Json", "Operator", "Patient", "a_job", "control_plane", "running_operator", "wait_for"]
+__all__ = [
+    "Client",
+    "Json",
+    "Operator",
+    "Patient",
+    "a_job",
+    "control_plane",
+    "operator_process",
+    "running_operator",
+    "wait_for",
+]
 
 Json = dict[str, Any]
 JOBS_PATH = "/apis/graft.dev/v1alpha1/namespaces/{}/finetunejobs"
@@ -169,10 +179,17 @@ class Operator:
 
 @contextmanager
 def running_operator(plane: ControlPlane, name: str, profile: str = "", **settings: str) -> Generator[Operator]:
-    """Run the operator until the end of the block, and have it give its Lease back."""
-    port, log = free_port(), plane.folder / f"operator-{name}.log"
+    """Run the operator on a control plane until the end of the block, and have it give its Lease back."""
+    with operator_process(plane.kubeconfig, name, profile, **settings) as operator:
+        yield operator
+
+
+@contextmanager
+def operator_process(kubeconfig: Path, name: str, profile: str = "", **settings: str) -> Generator[Operator]:
+    """Run the operator until the end of the block; its log lies beside the kubeconfig."""
+    port, log = free_port(), kubeconfig.with_name(f"operator-{name}.log")
     environment = {
-        "KUBECONFIG": str(plane.kubeconfig),
+        "KUBECONFIG": str(kubeconfig),
         "POD_NAME": name,
         "POD_NAMESPACE": "default",
         "GRAFT_PROBE_HOST": "127.0.0.1",

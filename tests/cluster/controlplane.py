@@ -129,6 +129,10 @@ class ControlPlane:
                 if line.endswith(b"\n"):
                     yield json.loads(line)
 
+    def audited_writes(self) -> Iterator[Json]:
+        """Read those of the audit's events that are no reads."""
+        return (event for event in self.audited() if event["verb"] not in {"get", "list", "watch"})
+
     @property
     def access(self) -> Access:
         """The administrator's."""

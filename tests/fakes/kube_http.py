@@ -241,6 +241,8 @@ def _line(kind: str, body: Json) -> bytes:
 
 
 def _is_wanted(line: bytes, namespace: str, wanted: Mapping[str, str]) -> bool:
+    if not namespace and not wanted:
+        return True
     try:
         event = cast("dict[str, Any]", json.loads(line))
         meta = event["object"]["metadata"]

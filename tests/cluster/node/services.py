@@ -95,10 +95,11 @@ def prepare() -> None:
         kserve.prepare()
 
 
-def _start_standin(processes: Processes, api: Api, _folder: Path) -> None:
+def _start_standin(processes: Processes, api: Api, folder: Path) -> None:
     install_validation(api)
     command = [sys.executable, "-m", "tests.cluster.kserve_standin", "--kubeconfig", str(KUBECONFIG)]
-    processes.start("kserve-standin", "env", f"PYTHONPATH={ROOT}", *command)
+    # Its temporary files, a webhook's key among them, go when the node's folder goes, even where it had to be killed.
+    processes.start("kserve-standin", "env", f"PYTHONPATH={ROOT}", f"TMPDIR={folder}", *command)
 
 
 def _start_built(processes: Processes, api: Api, folder: Path) -> None:

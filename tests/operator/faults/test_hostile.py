@@ -149,7 +149,7 @@ def said_of(api: "Api", namespace: str, names: set[str]) -> dict[str, str]:
 def written_by(plane: "ControlPlane", user: str) -> set[str]:
     """Return the namespaces that a user wrote in, by the audit log."""
     found: set[str] = set()
-    for event in plane.audited():
-        if event["user"]["username"].endswith(f":{user}") and event["verb"] not in {"get", "list", "watch"}:
+    for event in plane.audited_writes():
+        if event["user"]["username"].endswith(f":{user}"):
             found.add(str((event.get("objectRef") or {}).get("namespace", "(none)")))
     return found

@@ -134,9 +134,7 @@ class Write:
 
 def audited(plane: "ControlPlane") -> Iterator[Write]:
     """Read all writes, in whatever order they ended."""
-    for event in plane.audited():
-        if event["verb"] in {"get", "list", "watch"}:
-            continue
+    for event in plane.audited_writes():
         about = event.get("objectRef") or {}
         is_lease = about.get("resource") == "leases"
         yield Write(

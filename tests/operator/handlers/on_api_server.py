@@ -106,13 +106,9 @@ def status_of(api: "Api", namespace: str, name: str) -> dict[str, dict[str, Any]
 def writes_of(plane: "ControlPlane", user: str, resources: Sequence[str] = ()) -> list[tuple[str, str, str]]:
     """Return what a user wrote: time, verb and resource, by the audit log; leases only where they are asked for."""
     found: list[tuple[str, str, str]] = []
-    for event in plane.audited():
+    for event in plane.audited_writes():
         resource = (event.get("objectRef") or {}).get("resource", "")
         is_wanted = resource in resources if resources else resource != "leases"
-        if (
-            event["user"]["username"].endswith(f":{user}")
-            and event["verb"] not in {"get", "list", "watch"}
-            and is_wanted
-        ):
+        if event["user"]["username"].endswith(f":{user}") and is_wanted:
             found.append((event["requestReceivedTimestamp"], event["verb"], resource))
     return found

@@ -34,7 +34,7 @@ class Pace:
     """Passes under way at a time."""
     burst: float = 20.0
     """Passes that one key may have in a row, without a pause."""
-    per_s: float = 5.0
+    per_s: float = 1.0
     """Passes a second that one key may have for long."""
 
 
