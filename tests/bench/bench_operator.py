@@ -23,6 +23,7 @@ from typing import Any
 from tests.bench.bench_operator_bulk import alone, settled, throughput
 from tests.bench.bench_operator_double import double
 from tests.bench.bench_operator_figures import Bench, Figure, a_bench, hot, latency, no_op
+from tests.bench.bench_operator_server import server
 
 OUT = Path(__file__).with_name("out") / "operator.json"
 
@@ -55,6 +56,7 @@ def on_plane(section: Callable[[Bench, Sizes], Coroutine[Any, Any, Sequence[Figu
 
 
 SECTIONS: dict[str, Section] = {
+    "server": on_plane(server),
     "alone": on_plane(alone),
     "latency": on_plane(latency),
     "no-op": on_plane(no_op),
