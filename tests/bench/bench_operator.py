@@ -76,7 +76,7 @@ def main() -> int:
         if given.smoke
         else Sizes(given.crs, given.settled, 600, 600, 60.0, given.edits)
     )
-    for name in given.only.split(",") if given.only else SECTIONS:
+    for name in given.only:
         print(f"{name} …", file=sys.stderr, flush=True)
         found = asyncio.run(SECTIONS[name](sizes, given.profile))
         figures += found
@@ -92,9 +92,18 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--settled", type=int, default=10_000, help="FineTuneJobs that ended, for memory and restart")
     parser.add_argument("--edits", type=int, default=100, help="edits of the hot FineTuneJob in a second")
     parser.add_argument("--smoke", action="store_true", help="small sizes; the figures mean little")
-    parser.add_argument("--only", default="", help=f"some of {','.join(SECTIONS)}")
+    parser.add_argument("--only", type=sections, default=[*SECTIONS], help=f"some of {','.join(SECTIONS)}")
     parser.add_argument("--profile", default="", help="profile the operator into FILE (cProfile), which slows it")
     return parser.parse_args(arguments)
+
+
+def sections(text: str) -> Sequence[str]:
+    """Read a comma list of sections."""
+    found = text.split(",")
+    unknown = sorted(set(found) - set(SECTIONS))
+    if unknown:
+        raise argparse.ArgumentTypeError(f"{', '.join(map(repr, unknown))}: expected some of {','.join(SECTIONS)}")
+    return found
 
 
 def show(figures: Sequence[Figure]) -> None:
