@@ -99,7 +99,9 @@ def _run_workers(child: Child, flags: list[str]) -> int:
         path.unlink()
     together = ["--standalone"] if child.nodes == 1 else ["--nnodes", str(child.nodes)]
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", str(child.processes), *together]
-    command = [*torchrun, "-m", "graft_trainer.run.worker", *flags]
+    # Its folders of logs, empty here, go with the run and are not left among everybody's temporary files.
+    logs = ["--log-dir", str(child.folder.work / "torchrun")]
+    command = [*torchrun, *logs, "-m", "graft_trainer.run.worker", *flags]
     process = subprocess.Popen(command, env={**os.environ, "OMP_NUM_THREADS": _threads(child)})
     is_told = False
     while True:
