@@ -83,6 +83,34 @@ def test_every_fault_of_the_operators_settings_is_told_at_once() -> None:
 
 
 @pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [
+        ("OUTPUT_URI", "ftp://x", "output_uri: expected s3://bucket/prefix/"),
+        ("OUTPUT_URI", "s3://bucket", "output_uri: expected s3://bucket/prefix/"),
+        ("DOMAIN", "https://models.example.org", "domain: expected a domain of a-z, 0-9"),
+        ("DOMAIN", "*.example.org", "domain: expected a domain"),
+        ("WORK_SIZE", "200 GB", 'work_size: expected a quantity over 0, such as "8"'),
+        ("TRAINER_SERVICE_ACCOUNT", "Graft Trainer", "trainer_service_account: expected a name of a-z"),
+        ("GATEWAY_NAMESPACE", "kserve/gateway", "gateway_namespace: expected a name of a-z"),
+        ("TRAINER_IMAGE", "Graft Trainer:1", "trainer_image: expected an image such as"),
+        ("PROMETHEUS_URLS", "prometheus:9090", "expected a URL that begins with http://"),
+    ],
+)
+def test_what_only_every_object_would_stumble_over_is_refused_at_the_start(name: str, value: str, said: str) -> None:
+    with pytest.raises(InvalidInput) as refused:
+        OperatorSettings.from_environment({f"GRAFT_{name}": value})
+    assert said in str(refused.value)
+    assert f"got {value!r}" in str(refused.value)
+
+
+def test_credentials_in_a_url_are_refused_and_not_told() -> None:
+    with pytest.raises(InvalidInput, match="without credentials") as refused:
+        OperatorSettings.from_environment({"GRAFT_OUTPUT_URI": "s3://key:canary@bucket/"})
+    assert "got 's3://***@bucket/'" in str(refused.value)
+    assert "canary" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
     ("period", "deadline", "duration"),
     [("2", "10", "10"), ("2", "20", "15"), ("6", "10", "15")],
     ids=["no time between fence and take-over", "a fence after the take-over", "one look within the deadline"],

@@ -1,19 +1,33 @@
 """What the operator is told from outside: flags and `GRAFT_*` variables, read once, frozen."""
 
 import os
+import re
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Literal, Self, get_origin
+from typing import Annotated, Final, Literal, Self, get_origin
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic_core import ErrorDetails
 
+from graft_core.api.base import DnsSubdomain, Image, Quantity
+from graft_core.api.wording import WORDING
 from graft_core.errors import InvalidInput
 
 __all__ = ["LocalSettings", "OperatorSettings"]
 
 MAX_STATE_BYTES = 84
 """A Unix socket's path has 104 bytes on the smallest system, and the longest one here is `<state>/gateway/admin.sock`."""
+
+STORE_PATTERN: Final = r"^s3://[a-z0-9][-.a-z0-9]{1,61}[a-z0-9]/[^\s\\@?#]*$"
+DOMAIN_PATTERN: Final = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$"
+HTTP_PATTERN: Final = r"^https?://"
+_WORDING: Final[Mapping[str, str]] = {
+    **WORDING,
+    STORE_PATTERN: "s3://bucket/prefix/, without credentials, '?', '#' and white space",
+    DOMAIN_PATTERN: "a domain of a-z, 0-9, '-' and '.', without a scheme, a port or '*'",
+    HTTP_PATTERN: "a URL that begins with http:// or https://",
+}
 
 
 class LocalSettings(BaseModel):
@@ -120,7 +134,7 @@ class OperatorSettings(BaseModel):
     """Namespaces whose objects are served; none: all."""
     own_namespace: str = ""
     """Namespace of the Lease; unset: the pod's own, or the kubeconfig's."""
-    lease_name: Annotated[str, Field(min_length=1)] = "graft-operator"
+    lease_name: DnsSubdomain = "graft-operator"
     """Name of the Lease that the replicas contend for."""
     lease_duration_s: Annotated[float, Field(ge=1, le=3600)] = 15.0
     """A Lease that stood still for so long is taken over."""
@@ -148,37 +162,37 @@ class OperatorSettings(BaseModel):
     """Requests to the API server under way at a time; watches are beside them."""
     list_chunk: Annotated[int, Field(ge=1, le=10000)] = 1000
     """Objects in a page of a watch's first list, where the server streams none (before 1.34): larger pages mean fewer requests and more memory."""
-    trainer_image: Annotated[str, Field(min_length=1)] = "graft-trainer"
+    trainer_image: Image = "graft-trainer"
     """Image of jobs that name none."""
-    trainer_service_account: str | None = None
+    trainer_service_account: DnsSubdomain | None = None
     """ServiceAccount of trainer pods, e.g. one with a cloud identity that may use the object store."""
     trainer_env: dict[str, str] = Field(default_factory=dict)
     """Variables of trainer pods, without secrets."""
-    work_size: str | None = None
+    work_size: Quantity | None = None
     """Most that a trainer pod may write to its work folder, e.g. 200Gi; unset: what the node has."""
-    predictor_image: Annotated[str, Field(min_length=1)] = "graft-predictor"
+    predictor_image: Image = "graft-predictor"
     """Image of arms."""
-    predictor_service_account: str | None = None
+    predictor_service_account: DnsSubdomain | None = None
     """ServiceAccount of predictor pods."""
     predictor_env: dict[str, str] = Field(default_factory=dict)
     """Variables of predictor pods, without secrets."""
     gpu_resource: Annotated[str, Field(min_length=1)] = "nvidia.com/gpu"
     """Resource that an engine's GPUs are asked for as."""
-    image_pull_secrets: tuple[str, ...] = ()
+    image_pull_secrets: tuple[DnsSubdomain, ...] = ()
     """Secrets of registries, in each object's namespace."""
-    output_uri: str | None = None
-    """Store of adapters whose job names none; unset: each job must."""
-    gateway_name: Annotated[str, Field(min_length=1)] = "kserve-ingress-gateway"
+    output_uri: Annotated[str, Field(pattern=STORE_PATTERN, max_length=1024)] | None = None
+    """Store of adapters whose job names none, e.g. s3://bucket/adapters/; unset: each job must."""
+    gateway_name: DnsSubdomain = "kserve-ingress-gateway"
     """Gateway that routes of our own attach to."""
-    gateway_namespace: Annotated[str, Field(min_length=1)] = "kserve"
+    gateway_namespace: DnsSubdomain = "kserve"
     """Namespace of the Gateway."""
     gateway_scheme: Literal["http", "https"] = "http"
     """What the URLs of releases begin with."""
-    domain: Annotated[str, Field(min_length=1)] = "example.com"
+    domain: Annotated[str, Field(pattern=DOMAIN_PATTERN, max_length=253)] = "example.com"
     """Domain under which releases get a host name on the Gateway: `<name>-<namespace>.<domain>`."""
     deployment_mode: Literal["Standard", "Knative"] = "Standard"
     """KServe's deployment mode of releases that do not say."""
-    prometheus_urls: frozenset[str] = frozenset()
+    prometheus_urls: frozenset[Annotated[str, Field(pattern=HTTP_PATTERN)]] = frozenset()
     """Prometheus servers that a release may name; the operator asks no others."""
     allowed_licenses: frozenset[str] | None = None
     """Licences a base model may have; unset: any."""
@@ -240,4 +254,16 @@ def _read_value(text: str, annotation: str, *, is_map: bool) -> object:
 
 
 def _told(error: ValidationError) -> str:
-    return "; ".join(f"{'.'.join(str(p) for p in e['loc'])}: {e['msg']}, got {e['input']!r}" for e in error.errors())
+    return "; ".join(
+        f"{'.'.join(str(p) for p in e['loc'])}: {_said(e)}, got {_shown(e['input'])}" for e in error.errors()
+    )
+
+
+def _shown(value: object) -> str:
+    """Show a value, without a URL's credentials."""
+    return re.sub(r"//[^/]*@", "//***@", repr(value))
+
+
+def _said(error: ErrorDetails) -> str:
+    words = _WORDING.get(str(error.get("ctx", {}).get("pattern")))
+    return f"expected {words}" if words else str(error["msg"])

@@ -37,7 +37,11 @@ async def test_it_comes_up_works_and_goes_in_time(command: list[str], tmp_path: 
             "users": [{"name": "u", "user": {"token": "canary-token"}}],
         }
         (tmp_path / "config").write_text(json.dumps(config))
-        environment = {"KUBECONFIG": str(tmp_path / "config"), "GRAFT_PROBE_PORT": "0", "GRAFT_OUTPUT_URI": "s3://a/b"}
+        environment = {
+            "KUBECONFIG": str(tmp_path / "config"),
+            "GRAFT_PROBE_PORT": "0",
+            "GRAFT_OUTPUT_URI": "s3://adapters/b",
+        }
         kube.add(FINE_TUNE_JOBS, a_job("one"))
         with (tmp_path / "log").open("wb") as log:
             process = await asyncio.create_subprocess_exec(

