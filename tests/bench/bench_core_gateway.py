@@ -25,7 +25,8 @@ from urllib.parse import urlsplit
 
 import psutil
 
-from tests.bench.served_release import ServedRelease, cpu_s
+from tests.bench.processor import cpu_s
+from tests.bench.served_release import ServedRelease
 
 OUT: Final = Path(__file__).resolve().parent / "out" / "gateway.json"
 BLOCKS: Final = 20

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import psutil
 
+from tests.bench.processor import cpu_s
 from tests.e2e.local_up import LocalUp, a_job, a_release, until
 
 OUT = Path(__file__).with_name("out") / "idle.json"
@@ -55,12 +56,12 @@ def measure(up: LocalUp, seconds: float) -> list[dict[str, object]]:
     supervisor = psutil.Process(int(up.status()["gateway"]["pid"]))
     parts = {"graft up": [psutil.Process(up.process.pid)], "envoy": [supervisor, *supervisor.children()]}
     time.sleep(5)  # what the release still did settles
-    before = {name: cpu_s(processes) for name, processes in parts.items()}
+    before = {name: cpu_s(*processes) for name, processes in parts.items()}
     start = time.monotonic()
     time.sleep(seconds)
     passed = time.monotonic() - start
     memory = {name: sum(p.memory_info().rss for p in processes) / 2**20 for name, processes in parts.items()}
-    cpu = {name: 100 * (cpu_s(processes) - before[name]) / passed for name, processes in parts.items()}
+    cpu = {name: 100 * (cpu_s(*processes) - before[name]) / passed for name, processes in parts.items()}
     return [
         a_figure("idle memory, graft up", memory["graft up"], "MiB"),
         a_figure("idle memory, Envoy", memory["envoy"], "MiB"),
@@ -68,10 +69,6 @@ def measure(up: LocalUp, seconds: float) -> list[dict[str, object]]:
         a_figure("idle CPU, graft up", cpu["graft up"], "% of a core", MAX_CPU_PCT),
         a_figure("idle CPU, Envoy", cpu["envoy"], "% of a core"),
     ]
-
-
-def cpu_s(processes: list[psutil.Process]) -> float:
-    return sum(p.cpu_times().user + p.cpu_times().system for p in processes)
 
 
 def a_figure(name: str, value: float, unit: str, most: float | None = None) -> dict[str, object]:

@@ -20,6 +20,7 @@ import aiohttp
 import psutil
 
 from graft_operator.local.sockets import free_port
+from tests.bench.processor import cpu_s
 from tests.cluster.api import Access
 from tests.cluster.controlplane import ControlPlane
 from tests.cluster.crds import install, our_crds
@@ -31,6 +32,7 @@ __all__ = [
     "Operator",
     "Patient",
     "a_job",
+    "a_twin",
     "control_plane",
     "operator_process",
     "running_operator",
@@ -143,8 +145,7 @@ class Operator:
 
     def cpu_s(self) -> float:
         """Processor seconds that it took."""
-        times = self.process.cpu_times()
-        return float(times.user + times.system)
+        return cpu_s(self.process)
 
     def rss_mib(self) -> float:
         """Resident memory."""
@@ -226,6 +227,13 @@ def wait_for(is_so: Callable[[], bool], seconds: float, what: str, every_s: floa
             raise Patient(f"{what} did not come within {seconds:g} s")
         time.sleep(every_s)
     return time.monotonic() - begun
+
+
+def a_twin(group: str) -> Json:
+    """Return the definition of FineTuneJobs under another group, which the operator does not know."""
+    (found,) = (crd for crd in our_crds() if crd["spec"]["names"]["kind"] == "FineTuneJob")
+    name = f"{found['spec']['names']['plural']}.{group}"
+    return {**found, "metadata": {"name": name}, "spec": {**found["spec"], "group": group}}
 
 
 def names(prefix: str, count: int) -> Sequence[str]:

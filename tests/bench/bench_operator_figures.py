@@ -17,13 +17,14 @@ from tests.bench.bench_operator_bed import (
     Json,
     Operator,
     a_job,
+    a_twin,
     control_plane,
     names,
     paced,
     running_operator,
 )
 from tests.cluster.controlplane import ControlPlane
-from tests.cluster.crds import install, our_crds
+from tests.cluster.crds import install
 from tests.cluster.tenants import make_namespace
 
 __all__ = [
@@ -94,7 +95,7 @@ def at_most(name: str, value: float, most: float, unit: str = "") -> Figure:
 async def latency(bench: Bench, sizes: Any) -> list[Figure]:
     """At 20 a second: from a FineTuneJob's creation to its first Job."""
     with running_operator(bench.plane, "latency", bench.profile) as operator:
-        delays, calls, owners = await created_at_pace(bench, operator, sizes.latency)
+        delays, calls, owners = await created_at_pace(bench, sizes.latency)
         before = count_before_job(calls, owners)
         return [
             *delay_figures("CR to Job at 20/s", delays, 0.040, 0.250),
@@ -133,8 +134,8 @@ async def hot(sizes: Any, profile: str) -> list[Figure]:
     found: dict[str, float] = {}
     rates: dict[str, float] = {}
     for edited in ("", TWIN, GRAFT):
-        with a_bench(profile) as bench, running_operator(bench.plane, "hot", profile) as operator:
-            found[edited], rates[edited] = await _hot_run(bench, operator, edited, sizes)
+        with a_bench(profile) as bench, running_operator(bench.plane, "hot", profile):
+            found[edited], rates[edited] = await _hot_run(bench, edited, sizes)
     return [
         Figure("CR to Job at 20/s, p99, none edited", 1000 * found[""], "ms"),
         Figure("CR to Job at 20/s, p99, a twin that nobody watches edited", 1000 * found[TWIN], "ms"),
@@ -148,25 +149,19 @@ async def hot(sizes: Any, profile: str) -> list[Figure]:
     ]
 
 
-async def _hot_run(bench: Bench, operator: Operator, edited: str, sizes: Any) -> tuple[float, float]:
+async def _hot_run(bench: Bench, edited: str, sizes: Any) -> tuple[float, float]:
     """Return the 99th percentile of the delays in seconds, and the edits a second."""
-    install(bench.plane.api, [_twin_of(crd) for crd in our_crds() if crd["spec"]["names"]["kind"] == "FineTuneJob"])
+    install(bench.plane.api, [a_twin(TWIN)])
     edits: list[int] = []
     begun = time.monotonic()
     async with Client(bench.plane.access) as client:
         namespace = make_namespace(bench.plane.api)
         editing = asyncio.create_task(_edit(client, namespace, edited, sizes.edits, edits))
-        delays, _, _ = await created_at_pace(bench, operator, sizes.hot)
+        delays, _, _ = await created_at_pace(bench, sizes.hot)
         editing.cancel()
         with suppress(asyncio.CancelledError):
             await editing
     return percentile(list(delays.values()), 0.99), len(edits) / (time.monotonic() - begun)
-
-
-def _twin_of(crd: Json) -> Json:
-    spec: Json = {**crd["spec"], "group": TWIN}
-    name = f"{spec['names']['plural']}.{TWIN}"
-    return {**crd, "metadata": {"name": name}, "spec": spec}
 
 
 async def _edit(client: Client, namespace: str, group: str, per_s: float, edits: list[int]) -> None:
@@ -185,11 +180,8 @@ async def _edit(client: Client, namespace: str, group: str, per_s: float, edits:
         await asyncio.sleep(max(0.0, due - time.monotonic()))
 
 
-async def created_at_pace(
-    bench: Bench, operator: Operator, count: int
-) -> tuple[dict[str, float], list[Call], dict[str, str]]:
+async def created_at_pace(bench: Bench, count: int) -> tuple[dict[str, float], list[Call], dict[str, str]]:
     """Create FineTuneJobs at 20 a second; return the delays, all that was asked, and each Job's owner."""
-    del operator
     namespace = make_namespace(bench.plane.api)
     async with Client(bench.plane.access) as client:
         await client.create_job(namespace, "warm")

@@ -5,16 +5,17 @@ a schema, and a ConfigMap: the difference is what validation, defaulting, prunin
 """
 
 import asyncio
-import copy
 from collections.abc import Callable, Coroutine
 from typing import Any
 
 import psutil
 
-from tests.bench.bench_operator_bed import MERGE, Client, Json, a_job, names
+from tests.bench.bench_operator_bed import MERGE, Client, Json, a_job, a_twin, names
 from tests.bench.bench_operator_bulk import ended_status
 from tests.bench.bench_operator_figures import Bench, Figure
-from tests.cluster.crds import install, our_crds
+from tests.bench.processor import cpu_s
+from tests.cluster.controlplane import API_SERVER
+from tests.cluster.crds import install
 from tests.cluster.tenants import make_namespace
 
 __all__ = ["server"]
@@ -25,10 +26,8 @@ GRAFT, OPEN = "graft.dev", "open.graft.dev"
 
 async def server(bench: Bench, sizes: Any) -> list[Figure]:
     """Measure each kind of write by many, eight at a time."""
-    install(
-        bench.plane.api, [_without_schema(crd) for crd in our_crds() if crd["spec"]["names"]["kind"] == "FineTuneJob"]
-    )
-    namespace, process = make_namespace(bench.plane.api), _process_of(bench.plane.port)
+    install(bench.plane.api, [_without_schema(a_twin(OPEN))])
+    namespace, process = make_namespace(bench.plane.api), psutil.Process(bench.plane.processes.pid(API_SERVER))
     async with Client(bench.plane.access, 8) as client:
         cost = _Cost(client, process, namespace, sizes.latency)
         for group, what in ((GRAFT, "FineTuneJob"), (OPEN, "the same without a schema")):
@@ -66,34 +65,16 @@ class _Cost:
         )
 
     async def _measure(self, what: str, do: Callable[[str], Coroutine[Any, Any, object]]) -> None:
-        before = _cpu_s(self._process)
+        before = cpu_s(self._process)
         async with asyncio.TaskGroup() as group:
             for name in names("cost", self._count):
                 group.create_task(do(name))
-        cost_ms = 1000 * (_cpu_s(self._process) - before) / self._count
+        cost_ms = 1000 * (cpu_s(self._process) - before) / self._count
         self.figures.append(Figure(f"API server's processor time: {what}", cost_ms, "ms"))
 
 
 def _without_schema(crd: Json) -> Json:
-    spec = copy.deepcopy(crd["spec"])
     anything = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
-    spec["group"] = OPEN
-    spec["versions"][0]["schema"]["openAPIV3Schema"] = {
-        "type": "object",
-        "properties": {"spec": anything, "status": anything},
-    }
-    return {**crd, "metadata": {"name": f"{spec['names']['plural']}.{OPEN}"}, "spec": spec}
-
-
-def _process_of(port: int) -> psutil.Process:
-    """Find the API server that listens there."""
-    for process in psutil.process_iter(["cmdline"]):
-        words = process.info["cmdline"] or []
-        if "--secure-port" in words and words[words.index("--secure-port") + 1] == str(port):
-            return process
-    raise AssertionError(f"no API server on port {port}")
-
-
-def _cpu_s(process: psutil.Process) -> float:
-    times = process.cpu_times()
-    return float(times.user + times.system)
+    schema = {"type": "object", "properties": {"spec": anything, "status": anything}}
+    (version,) = crd["spec"]["versions"]
+    return {**crd, "spec": {**crd["spec"], "versions": [{**version, "schema": {"openAPIV3Schema": schema}}]}}

@@ -8,11 +8,12 @@ from typing import Any, Self
 import psutil
 
 from graft_core.errors import GraftError
+from tests.bench.processor import cpu_s
 from tests.e2e.local_up import until
 from tests.e2e.real_up import RealUp
 from tests.predictor.models import Artifact, make_minilm
 
-__all__ = ["ServedRelease", "cpu_s"]
+__all__ = ["ServedRelease"]
 
 READY_S = 300.0
 
@@ -82,12 +83,6 @@ class ServedRelease:
             return self._up.get("modelreleases", "shop")["status"]
         except GraftError:
             return self._up.log.read_text()[-3000:]
-
-
-def cpu_s(process: psutil.Process) -> float:
-    """Processor seconds that a process has taken."""
-    times = process.cpu_times()
-    return float(times.user + times.system)
 
 
 def a_release(artifact: Artifact) -> dict[str, Any]:

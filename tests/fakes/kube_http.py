@@ -19,7 +19,7 @@ from graft_operator import ports
 from graft_operator.ports import Json, Resource
 from tests.fakes.kube import Change, FakeKube
 
-__all__ = ["CRDS", "HttpKube", "serve_kube"]
+__all__ = ["CRDS", "HttpKube", "kubeconfig_of", "serve_kube"]
 
 CRDS = Resource("apiextensions.k8s.io/v1", "CustomResourceDefinition", "customresourcedefinitions")
 NAMESPACES = Resource("v1", "Namespace", "namespaces")
@@ -222,6 +222,16 @@ class HttpKube:
                 for r in served
             ],
         }
+
+
+def kubeconfig_of(url: str, token: str = "nobody-asks") -> Json:
+    """Return a kubeconfig that names a double, with `graft` as the namespace."""
+    return {
+        "current-context": "c",
+        "contexts": [{"name": "c", "context": {"cluster": "k", "user": "u", "namespace": "graft"}}],
+        "clusters": [{"name": "k", "cluster": {"server": url}}],
+        "users": [{"name": "u", "user": {"token": token}}],
+    }
 
 
 @asynccontextmanager

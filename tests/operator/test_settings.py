@@ -103,6 +103,11 @@ def test_what_only_every_object_would_stumble_over_is_refused_at_the_start(name:
     assert f"got {value!r}" in str(refused.value)
 
 
+def test_a_store_that_the_trainer_could_not_read_is_refused_at_the_start() -> None:
+    with pytest.raises(InvalidInput, match=r"empty segments, '\.' and '\.\.' are not allowed"):
+        OperatorSettings.from_environment({"GRAFT_OUTPUT_URI": "s3://bucket/../other/"})
+
+
 def test_credentials_in_a_url_are_refused_and_not_told() -> None:
     with pytest.raises(InvalidInput, match="without credentials") as refused:
         OperatorSettings.from_environment({"GRAFT_OUTPUT_URI": "s3://key:canary@bucket/"})

@@ -7,12 +7,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Final, Literal, Self, get_origin
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 from pydantic_core import ErrorDetails
 
 from graft_core.api.base import DnsSubdomain, Image, Quantity
 from graft_core.api.wording import WORDING
 from graft_core.errors import InvalidInput
+from graft_core.storage.uri import parse_uri
 
 __all__ = ["LocalSettings", "OperatorSettings"]
 
@@ -28,6 +29,12 @@ _WORDING: Final[Mapping[str, str]] = {
     DOMAIN_PATTERN: "a domain of a-z, 0-9, '-' and '.', without a scheme, a port or '*'",
     HTTP_PATTERN: "a URL that begins with http:// or https://",
 }
+
+
+def _store(uri: str) -> str:
+    """Have it read as the trainer will: no '..', no empty part."""
+    parse_uri(uri, path="output_uri")
+    return uri
 
 
 class LocalSettings(BaseModel):
@@ -180,7 +187,7 @@ class OperatorSettings(BaseModel):
     """Resource that an engine's GPUs are asked for as."""
     image_pull_secrets: tuple[DnsSubdomain, ...] = ()
     """Secrets of registries, in each object's namespace."""
-    output_uri: Annotated[str, Field(pattern=STORE_PATTERN, max_length=1024)] | None = None
+    output_uri: Annotated[str, Field(pattern=STORE_PATTERN, max_length=1024), AfterValidator(_store)] | None = None
     """Store of adapters whose job names none, e.g. s3://bucket/adapters/; unset: each job must."""
     gateway_name: DnsSubdomain = "kserve-ingress-gateway"
     """Gateway that routes of our own attach to."""

@@ -24,11 +24,10 @@ from graft_operator.ports import (
     MODEL_RELEASES,
     TRAIN_JOBS,
     Cluster,
-    Json,
 )
 from graft_operator.settings import OperatorSettings
 from tests.fakes.kube import FakeKube
-from tests.fakes.kube_http import CRDS, HttpKube, serve_kube
+from tests.fakes.kube_http import CRDS, HttpKube, kubeconfig_of, serve_kube
 from tests.operator.engine.world import JobShellDouble, ReleaseShellDouble, a_job
 
 pytestmark = [pytest.mark.loopback, pytest.mark.filterwarnings("ignore::ResourceWarning")]
@@ -88,13 +87,7 @@ async def running(
     monkeypatch.setattr("graft_operator.handlers.run.random.uniform", lambda low, high: 0.05)
     async with serve_kube(kube) as (http, url):
         http.streams_lists = streams_lists
-        config: Json = {
-            "current-context": "c",
-            "contexts": [{"name": "c", "context": {"cluster": "k", "user": "u", "namespace": "graft"}}],
-            "clusters": [{"name": "k", "cluster": {"server": url}}],
-            "users": [{"name": "u", "user": {"token": "t"}}],
-        }
-        (tmp_path / "config").write_text(json.dumps(config))
+        (tmp_path / "config").write_text(json.dumps(kubeconfig_of(url)))
         settings = OperatorSettings(kubeconfig=tmp_path / "config", probe_host="127.0.0.1", probe_port=0)
         task = asyncio.create_task(serve(settings, {}))
         await until(lambda: made and made[0].port)

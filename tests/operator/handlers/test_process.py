@@ -12,7 +12,7 @@ import pytest
 
 from graft_operator.ports import CONFIG_MAPS, FINE_TUNE_JOBS, LEASES
 from tests.fakes.kube import FakeKube
-from tests.fakes.kube_http import serve_kube
+from tests.fakes.kube_http import kubeconfig_of, serve_kube
 from tests.operator.engine.world import a_job
 from tests.operator.handlers.test_operator import until
 
@@ -30,13 +30,7 @@ pytestmark = pytest.mark.slow
 async def test_it_comes_up_works_and_goes_in_time(command: list[str], tmp_path: Path) -> None:
     kube = FakeKube()
     async with serve_kube(kube) as (_, url):
-        config = {
-            "current-context": "c",
-            "contexts": [{"name": "c", "context": {"cluster": "k", "user": "u", "namespace": "graft"}}],
-            "clusters": [{"name": "k", "cluster": {"server": url}}],
-            "users": [{"name": "u", "user": {"token": "canary-token"}}],
-        }
-        (tmp_path / "config").write_text(json.dumps(config))
+        (tmp_path / "config").write_text(json.dumps(kubeconfig_of(url, "canary-token")))
         environment = {
             "KUBECONFIG": str(tmp_path / "config"),
             "GRAFT_PROBE_PORT": "0",
